@@ -1,0 +1,54 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a kind of check is: it tries once and says what it saw. When and how often is ``schedule``'s business."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Optional, Protocol
+
+from ..model import Instance
+from .model import CheckSpec, Outcome
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What one attempt saw."""
+
+    outcome: Outcome
+    detail: str
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What checks may look at besides the network. Both are None on the controller."""
+
+    inspect: Optional[Callable[[], Optional[Instance]]] = None
+    """The instance that is checked, freshly looked at; None when it is gone."""
+    console: Optional[Callable[[int], tuple[str, ...]]] = None
+    """The last N lines of its console."""
+
+
+class Check(Protocol):
+    """One kind of check, bound to its options."""
+
+    def attempt(self, timeout_s: float) -> Sighting:
+        """Try once, within the time-out. What the *target* does wrong is a FAIL with a detail; what hinders the
+        check itself (a missing library, no permission) is INCONCLUSIVE. Anything raised counts as INCONCLUSIVE."""
+        ...
+
+
+class CheckKind(Protocol):
+    """A line of the registry."""
+
+    @property
+    def kind(self) -> str: ...
+
+    def validated(self, options: Mapping[str, Any], address: Optional[str]) -> dict[str, Any]:
+        """The options, completed with their defaults (``address`` is the default target), or InvalidDeclaration."""
+        ...
+
+    def bind(self, spec: CheckSpec, surroundings: Surroundings) -> Check: ...

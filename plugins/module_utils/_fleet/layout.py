@@ -1,0 +1,63 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where things lie on a node: one place that knows every path below the state folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .model import checked_name, checked_sha256
+
+DEFAULT_ROOT = "/var/lib/unikernel-fleet"
+
+
+@dataclass(frozen=True)
+class NodeLayout:
+    """Paths below the state folder of a node. Names and digests are checked here, so no path can leave it."""
+
+    root: Path
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    def image(self, sha256: str) -> Path:
+        return self.images / checked_sha256(sha256)
+
+    @property
+    def unikernels(self) -> Path:
+        return self.root / "unikernels"
+
+    def unikernel(self, name: str) -> Path:
+        return self.unikernels / checked_name(name)
+
+    def state(self, name: str) -> Path:
+        return self.unikernel(name) / "state.json"
+
+    def history(self, name: str) -> Path:
+        return self.unikernel(name) / "history.jsonl"
+
+    def evidence(self, name: str) -> Path:
+        return self.unikernel(name) / "evidence"
+
+    def lock(self, name: str) -> Path:
+        return self.unikernel(name) / "lock"
+
+    def instance(self, name: str, release: int) -> Path:
+        """Folder of the instance of one release: its process, its console, how it ended."""
+        return self.unikernel(name) / "instances" / str(int(release))
+
+    @property
+    def store_lock(self) -> Path:
+        return self.root / "images.lock"
+
+    @property
+    def guard(self) -> Path:
+        return self.root / "guard.pyz"
+
+    @property
+    def inhibit(self) -> Path:
+        return self.root / "inhibit"

@@ -1,0 +1,253 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The words of the collection as data. No I/O, no Ansible, nothing but the standard library.
+
+Units are in the names: ``memory_mib``, ``size`` of an image in bytes, ``*_s`` in seconds.
+Annotations are read at run time by :mod:`codec`, so they stay in the form that Python 3.9 evaluates.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from typing import Any, Optional
+
+from .errors import InvalidDeclaration
+
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}", re.ASCII)
+SHA256_PATTERN = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+SECRET = {"secret": True}
+"""Field metadata: never shown, logged or put into a diff."""
+
+
+def checked_name(name: str) -> str:
+    """The name if it is a bounded label that may become a folder's name, else InvalidDeclaration."""
+    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+        shown = repr(name) if len(repr(name)) <= 80 else repr(name)[:77] + "..."
+        raise InvalidDeclaration(
+            f"{shown} is no name for a unikernel: 1 to 63 of the characters a-z, 0-9, '.' and '-', "
+            "beginning with a letter or digit. Nothing was changed."
+        )
+    return name
+
+
+def checked_sha256(digest: str) -> str:
+    """The digest in lower case if it is a SHA-256 in hexadecimal, else InvalidDeclaration."""
+    lowered = digest.lower() if isinstance(digest, str) else ""
+    if not SHA256_PATTERN.fullmatch(lowered):
+        raise InvalidDeclaration(f"{digest!r} is no SHA-256: 64 hexadecimal digits are needed.")
+    return lowered
+
+
+# --- builds and images ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that a Solo5 image declares in its manifest."""
+
+    name: str
+    type: str
+    """``NET_BASIC`` or ``BLOCK_BASIC``."""
+
+
+@dataclass(frozen=True)
+class Abi:
+    """The ABI note of a Solo5 image."""
+
+    target: str
+    """``hvt``, ``spt``, ``virtio``, ``muen``, ``genode`` or ``xen``."""
+    version: int
+
+
+@dataclass(frozen=True)
+class Image:
+    """The bytes of a build, named by their SHA-256."""
+
+    sha256: str
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """An entry of a build source."""
+
+    source: str
+    """Name of the source in the inventory."""
+    job: str
+    id: str
+    """UUID in its text form."""
+    platform: str
+    sha256: str
+    size: int
+    """Bytes of the image."""
+    filename: str
+    """Base name of the image at its source, for people."""
+    location: str
+    """Where the image's bytes are: an http(s) URL, or an absolute path on the machine that looked it up."""
+    started_at: Optional[str] = None
+    """RFC 3339."""
+    finished_at: Optional[str] = None
+    """RFC 3339."""
+    abi: Optional[Abi] = None
+    """None: not a Solo5 image, or not known."""
+    devices: Optional[tuple[Device, ...]] = None
+    """None: not a Solo5 image, or not known."""
+
+    @property
+    def image(self) -> Image:
+        return Image(sha256=self.sha256, size=self.size)
+
+
+@dataclass(frozen=True)
+class BuildReference:
+    """Which build a release came from: for people and for comparisons, never for trust."""
+
+    source: str = ""
+    job: str = ""
+    id: str = ""
+    platform: str = ""
+    finished_at: Optional[str] = None
+
+    def __str__(self) -> str:
+        if not self.job and not self.id:
+            return "a build of unknown origin"
+        return f"{self.job or '?'} {self.id or '?'}" + (f" ({self.platform})" if self.platform else "")
+
+
+# --- configuration ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network device of the guest and the bridge that it is plugged into."""
+
+    name: str
+    bridge: str
+    mac: Optional[str] = None
+    """None: derived from the unikernel's name, as albatross does."""
+
+
+@dataclass(frozen=True)
+class BlockDevice:
+    """A block device of the guest and the file or volume behind it."""
+
+    name: str
+    volume: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a process may use; None leaves the limit of the machine in force."""
+
+    open_files: Optional[int] = None
+    processes: Optional[int] = None
+    file_size_mib: Optional[int] = None
+    cpu_time_s: Optional[int] = None
+
+
+class RestartPolicy(str, Enum):
+    """What happens when the unikernel ends by itself (never during a trial: there an end is a failure)."""
+
+    NEVER = "never"
+    ON_FAILURE = "on_failure"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """How an image is run. Two releases with equal image and configuration are the same release."""
+
+    driver: str = "unix"
+    memory_mib: Optional[int] = None
+    cpus: tuple[int, ...] = ()
+    """Indices of the CPUs that it may use; empty: any."""
+    networks: tuple[Network, ...] = ()
+    block_devices: tuple[BlockDevice, ...] = ()
+    arguments: tuple[str, ...] = ()
+    secret_arguments: tuple[str, ...] = field(default=(), metadata=SECRET)
+    """Follow the arguments."""
+    environment: dict[str, str] = field(default_factory=dict)
+    secret_environment: dict[str, str] = field(default_factory=dict, metadata=SECRET)
+    working_directory: Optional[str] = None
+    limits: Limits = Limits()
+    restart: RestartPolicy = RestartPolicy.NEVER
+    start_order: int = 50
+    """0 to 100; lower ones start first at boot."""
+    stop_grace_s: float = 10.0
+    """From the request to stop to the kill."""
+
+
+def secret_fields() -> tuple[str, ...]:
+    """Names of the fields of a Configuration that are never shown."""
+    return tuple(f.name for f in fields(Configuration) if f.metadata.get("secret"))
+
+
+# --- releases ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Release:
+    """Image + configuration + number, of one unikernel. What is absent is ``None``, the release before the first."""
+
+    number: int
+    image: Image
+    configuration: Configuration
+    running: bool = True
+    """False: declared ``stopped``."""
+    build: BuildReference = BuildReference()
+    abi: Optional[Abi] = None
+    devices: Optional[tuple[Device, ...]] = None
+
+    def __str__(self) -> str:
+        return f"release {self.number} ({self.build}, sha256 {self.image.sha256[:12]})"
+
+
+# --- what runs --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How an instance ended."""
+
+    status: Optional[int] = None
+    """Exit status; None when it ended by a signal or nobody saw it end."""
+    signal: Optional[int] = None
+    at: Optional[str] = None
+    """Wall time, RFC 3339."""
+    meaning: str = "ended, and nobody saw how"
+    """For people: ``exited with status 1``, ``killed by SIGSEGV``."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One incarnation of a release, as its driver sees it on the node."""
+
+    name: str
+    release: int
+    """Number of the release that it was started from."""
+    alive: bool
+    identity: Optional[str] = None
+    """Unforgeable while the machine is up: another identity is another process. None when it never ran."""
+    restarts: int = 0
+    """How often it was restarted since it was started for its release."""
+    cpu_time_s: Optional[float] = None
+    memory_mib: Optional[float] = None
+    """Resident memory."""
+    uptime_s: Optional[float] = None
+    exit: Optional[Exit] = None
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a driver can do on this node."""
+
+    swap_methods: tuple[str, ...] = ("stop_start",)
+    discovers: bool = False
+    """It sees instances that we did not start (they can be adopted)."""
+    details: dict[str, Any] = field(default_factory=dict)
