@@ -50,13 +50,21 @@ class NodeLayout:
         """Folder of the instance of one release: its process, its console, how it ended."""
         return self.unikernel(name) / "instances" / str(int(release))
 
+    def instance_image(self, name: str, release: int) -> Path:
+        """A hard link to the image that the instance was started from: it outlives a deletion in the store."""
+        return self.instance(name, release) / "image"
+
     @property
     def store_lock(self) -> Path:
         return self.root / "images.lock"
 
     @property
-    def guard(self) -> Path:
-        return self.root / "guard.pyz"
+    def guards(self) -> Path:
+        """Folder of installed guards, each named by the digest of its content."""
+        return self.root / "guard"
+
+    def guard_log(self, name: str) -> Path:
+        return self.unikernel(name) / "guard.log"
 
     @property
     def inhibit(self) -> Path:

@@ -1,0 +1,130 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The guard of one trial: a small program on the node that needs neither Ansible nor a network.
+
+It runs the node's checks, writes down their verdict, ends the trial at once when the verdict is bad or the candidate
+ends, and ends it at its deadline when nobody confirmed it. It decides nothing by itself: it only calls
+:class:`Transaction` under the lock, as everybody does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Optional
+
+from ..checks.model import CheckSpec, Outcome, Verdict
+from ..checks.protocol import Surroundings
+from ..checks.registry import bind
+from ..checks.schedule import run_checks
+from ..errors import Busy
+from ..model import Instance, Release
+from .node import Node, living
+from .settlement import reason_to_revert
+from .state import Holder, Phase, State, Trial
+from .transaction import locked
+
+GUARD = Holder(who="the guard")
+
+LOCK_WAIT_S = 3600.0
+"""The module that began the trial holds the lock until its swap is done; when it dies, the kernel frees the lock."""
+
+_POLL_S = 0.1
+"""How soon an ended candidate, a confirmation or a deadline is noticed."""
+
+
+def self_test(checks: Sequence[CheckSpec]) -> None:
+    """Raise what would keep this guard from judging: a check that cannot be made here, a missing library."""
+    for spec in checks:
+        bind(spec, Surroundings())
+
+
+def watch(node: Node, name: str, trial_id: str) -> None:
+    """Guard a trial until it has ended, in whatever way."""
+    stop = threading.Event()
+    checking: Optional[_Checking] = None
+    try:
+        while True:
+            trial = _under_lock(node, name, trial_id, checking)
+            if trial is None:
+                return
+            if checking is None and trial.verdict is None:
+                checking = _Checking(node, name, trial, stop)
+            _wait_until_something_is_due(node, name, trial, checking)
+    finally:
+        stop.set()
+
+
+def sweep(node: Node, name: str) -> State:
+    """Settle one unikernel: overdue trials, interrupted changes, what should run after a boot."""
+    with locked(node, name, GUARD, LOCK_WAIT_S) as transaction:
+        return transaction.state
+
+
+def _under_lock(node: Node, name: str, trial_id: str, checking: Optional[_Checking]) -> Optional[Trial]:
+    """Settle, hand in the verdict if there is one, and say how the trial stands; None when it has ended."""
+    try:
+        with locked(node, name, GUARD, LOCK_WAIT_S) as transaction:
+            if checking is not None and checking.verdict is not None:
+                transaction.judge(trial_id, checking.verdict)
+            trial = transaction.state.trial
+            if trial is None or trial.id != trial_id or transaction.state.phase is not Phase.ON_TRIAL:
+                return None
+            return trial
+    except Busy:
+        # Nobody holds a lock for an hour and means well; the trial is still ours, so look again.
+        return node.journal(name).read().trial
+
+
+class _Checking:
+    """The node's checks of a trial, running in a thread of their own."""
+
+    def __init__(self, node: Node, name: str, trial: Trial, stop: threading.Event) -> None:
+        self.verdict: Optional[Verdict] = None
+        self.done = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(node, name, trial, stop), daemon=True)
+        self._thread.start()
+
+    def _run(self, node: Node, name: str, trial: Trial, stop: threading.Event) -> None:
+        try:
+            self.verdict = run_checks(trial.checks, trial.schedule, surroundings(node, name, trial), stop=stop)
+        except Exception as error:  # whatever a check does, the trial needs a verdict
+            self.verdict = Verdict(Outcome.INCONCLUSIVE, f"the checks could not be run: {error!r}")
+        finally:
+            self.done.set()
+
+
+def surroundings(node: Node, name: str, trial: Trial) -> Surroundings:
+    """What the checks of a trial may look at: its candidate's instance and console."""
+    candidate = trial.candidate
+    if candidate is None or not candidate.running:
+        return Surroundings()
+    release: Release = candidate
+    driver = node.driver_for(release)
+
+    def inspect() -> Optional[Instance]:
+        return living(driver.inspect([name]).get(name, ()), release)
+
+    def console(lines: int) -> tuple[str, ...]:
+        return driver.console(name, release.number, lines)
+
+    return Surroundings(inspect=inspect, console=console)
+
+
+def _wait_until_something_is_due(node: Node, name: str, trial: Trial, checking: Optional[_Checking]) -> None:
+    """Return when the lock is worth taking: a new verdict, an ended candidate, a deadline, somebody else's word."""
+    while True:
+        state = node.journal(name).read()
+        if state.trial is None or state.trial.id != trial.id or state.phase is not Phase.ON_TRIAL:
+            return
+        undelivered = checking is not None and state.trial.verdict is None
+        if undelivered and checking is not None and checking.done.is_set():
+            return
+        if reason_to_revert(state.trial, node.inspect(state), node.now()) is not None:
+            return
+        if undelivered and checking is not None:
+            checking.done.wait(_POLL_S)
+        else:
+            threading.Event().wait(_POLL_S)

@@ -1,0 +1,152 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Installs the guard on the node from the very code that runs, and starts it for a trial.
+
+The library is read from wherever it was imported from: the folder of an installed collection, the archive in which
+Ansible sends a module, or a guard that is itself a zip. So the guard is always of the version that began the trial,
+and nothing has to be copied beforehand. Each content gets a file of its own, because a running guard still reads
+its archive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import json
+import marshal
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Optional
+
+from ..checks.model import CheckSpec
+from ..codec import encode
+from ..durable import make_folder, write_durably
+from ..errors import DriverError
+from ..layout import NodeLayout
+
+_PACKAGE = "_fleet"
+_MAIN = f"import sys\nfrom {_PACKAGE}.releases.guard_cli import main\nraise SystemExit(main(sys.argv[1:]))\n"
+_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+
+MOST_GUARDS = 3
+"""Installed guards that are kept, newest first."""
+
+ARM_TIMEOUT_S = 30.0
+
+
+def install(layout: NodeLayout) -> Path:
+    """The installed guard of this very library, written if it is not there yet. DriverError when it cannot be."""
+    sources = library_sources()
+    path = layout.guards / f"{_digest(sources)}.pyz"
+    if path.exists():
+        return path
+    try:
+        make_folder(layout.guards)
+        write_durably(path, _archive(sources), 0o600)
+        _forget_the_oldest(layout.guards)
+    except OSError as error:
+        raise DriverError(
+            f"The guard cannot be installed in {layout.guards} ({error.strerror}), and without a guard no trial is "
+            "begun. Nothing was changed. Make room on the disk or mend its permissions."
+        ) from error
+    return path
+
+
+def arm(layout: NodeLayout, name: str, trial: str, checks: Sequence[CheckSpec]) -> None:
+    """Start the guard of a trial and return once it has tested itself. DriverError: nothing was changed."""
+    command = [sys.executable, "-I", str(install(layout)), "--root", str(layout.root), "watch", name, trial]
+    text = json.dumps([encode(spec) for spec in checks])
+    make_folder(layout.unikernel(name))
+    with open(layout.guard_log(name), "wb", opener=_private) as log:
+        try:
+            process = subprocess.run(
+                command,
+                input=text.encode("utf-8"),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                timeout=ARM_TIMEOUT_S,
+                check=False,
+                start_new_session=True,
+            )
+            said = process.stdout.decode("utf-8", "replace").strip()
+        except (OSError, subprocess.TimeoutExpired) as error:
+            said = str(error)
+    if said != "armed":
+        last_words = layout.guard_log(name).read_text(encoding="utf-8", errors="replace").strip()[-500:]
+        raise DriverError(
+            f"{name}: the guard of the trial could not be armed: {said or last_words or 'it said nothing'}. No trial "
+            "was begun and nothing was changed."
+        )
+
+
+def library_sources() -> dict[str, bytes]:
+    """Path within the package to source text, of every file of the library that is at hand."""
+    package = sys.modules[__name__.rpartition(".releases.")[0]]
+    folder = Path(package.__path__[0])
+    archive = _enclosing_archive(folder)
+    if archive is None:
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob("*.py"))
+            if "__pycache__" not in path.parts
+        }
+    prefix = str(folder.relative_to(archive)) + "/"
+    with zipfile.ZipFile(archive) as opened:
+        return {
+            entry[len(prefix) :]: opened.read(entry)
+            for entry in sorted(opened.namelist())
+            if entry.startswith(prefix) and entry.endswith(".py")
+        }
+
+
+def _enclosing_archive(folder: Path) -> Optional[Path]:
+    return next((parent for parent in folder.parents if parent.is_file()), None)
+
+
+def _digest(sources: dict[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name, source in sorted(sources.items()):
+        digest.update(f"{name}\0{len(source)}\0".encode())
+        digest.update(source)
+    return digest.hexdigest()[:16]
+
+
+def _archive(sources: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        _add(archive, "__main__.py", _MAIN.encode("utf-8"))
+        for name, source in sorted(sources.items()):
+            _add(archive, f"{_PACKAGE}/{name}", source)
+            # Compiled for this Python, so that a guard is armed in a moment; another Python takes the source.
+            _add(archive, f"{_PACKAGE}/{name}c", _compiled(f"{_PACKAGE}/{name}", source))
+    return buffer.getvalue()
+
+
+def _compiled(name: str, source: bytes) -> bytes:
+    """The content of an unchecked, hash-based ``.pyc`` (PEP 552)."""
+    code = compile(source, name, "exec", dont_inherit=True)
+    flags = (0b01).to_bytes(4, "little")
+    return importlib.util.MAGIC_NUMBER + flags + importlib.util.source_hash(source) + marshal.dumps(code)
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    archive.writestr(zipfile.ZipInfo(name, _TIMESTAMP), content)
+
+
+def _forget_the_oldest(folder: Path) -> None:
+    guards = sorted(folder.glob("*.pyz"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in guards[MOST_GUARDS:]:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)

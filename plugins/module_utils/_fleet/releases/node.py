@@ -1,0 +1,114 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The node that a transaction works on: its folders, its drivers, its clock. Everything that does I/O comes in here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Optional
+
+from ..clock import Clock, SystemClock
+from ..drivers.protocol import Driver
+from ..drivers.registry import open_driver
+from ..errors import DriverError, ImageMissing, Inhibited
+from ..images.store import ImageStore
+from ..layout import NodeLayout
+from ..model import Instance, Release
+from .journal import Journal
+from .settlement import Now
+from .state import State
+
+
+def _nothing(step: str) -> None:
+    """No interruption wanted."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """What is needed to change a unikernel on this machine."""
+
+    layout: NodeLayout
+    store: ImageStore
+    open_driver: Callable[[str], Driver]
+    clock: Clock = field(default_factory=SystemClock)
+    reached: Callable[[str], None] = _nothing
+    """Called before and after every effect with the step's name; tests interrupt there."""
+
+    def journal(self, name: str) -> Journal:
+        return Journal(self.layout, name, self.reached)
+
+    def now(self) -> Now:
+        return Now(boottime_s=self.clock.boottime_s(), boot_id=self.clock.boot_id())
+
+    def refuse_if_inhibited(self) -> None:
+        """Inhibited, with the operator's reason, when the file ``inhibit`` exists."""
+        try:
+            reason = self.layout.inhibit.read_text(encoding="utf-8", errors="replace")[:500].strip()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            reason = f"(its reason cannot be read: {error.strerror})"
+        raise Inhibited(
+            f"All changes on this node are frozen by {self.layout.inhibit}: {reason or 'no reason is given in it'}. "
+            "Nothing was changed. Remove that file when changes are welcome again."
+        )
+
+    def drivers_of(self, state: State) -> tuple[Driver, ...]:
+        """The drivers that may have instances of this unikernel: those of its releases."""
+        releases = [state.current, state.trial.candidate if state.trial else None, *state.kept]
+        names = list(dict.fromkeys(r.configuration.driver for r in releases if r is not None))
+        return tuple(self.open_driver(name) for name in names or ["unix"])
+
+    def inspect(self, state: State) -> tuple[Instance, ...]:
+        """All instances of this unikernel, whichever driver runs them."""
+        seen: dict[int, Instance] = {}
+        for driver in self.drivers_of(state):
+            for instance in driver.inspect([state.name]).get(state.name, ()):
+                seen.setdefault(instance.release, instance)
+        return tuple(seen.values())
+
+    def ensure_image(self, name: str, release: Release) -> None:
+        """The release's image is whole in the store, put back from its instance's own link to it if need be."""
+        try:
+            self.store.verify(release.image)
+        except ImageMissing:
+            link = self.layout.instance_image(name, release.number)
+            if not link.exists():
+                raise
+            self.store.add_file(link, release.image)
+
+    def exchange(self, name: str, old: Optional[Release], new: Optional[Release]) -> Optional[Instance]:
+        """Make ``new`` run and ``old`` not, also when two drivers are involved. DriverError when it failed."""
+        self.reached("before the swap")
+        try:
+            if old is not None and new is not None and old.configuration.driver != new.configuration.driver:
+                self.open_driver(old.configuration.driver).swap(name, old, None)
+                instance = self.open_driver(new.configuration.driver).swap(name, None, new)
+            else:
+                either = new or old
+                if either is None:
+                    return None
+                instance = self.open_driver(either.configuration.driver).swap(name, old, new)
+        except OSError as error:
+            raise DriverError(f"{name}: the swap failed: {error}") from error
+        self.reached("after the swap")
+        return instance
+
+    def driver_for(self, release: Release) -> Driver:
+        return self.open_driver(release.configuration.driver)
+
+
+def local_node(layout: NodeLayout) -> Node:
+    """This machine."""
+    store = ImageStore(layout)
+    return Node(layout=layout, store=store, open_driver=lambda name: open_driver(name, layout, store))
+
+
+def living(instances: Sequence[Instance], release: Optional[Release]) -> Optional[Instance]:
+    """The living instance of a release."""
+    if release is None:
+        return None
+    return next((i for i in instances if i.alive and i.release == release.number), None)

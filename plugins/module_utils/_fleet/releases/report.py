@@ -1,0 +1,120 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a node says of a unikernel: what runs, what is written, how the two differ. Looks, changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Optional
+
+from ..codec import encode
+from ..errors import FleetError
+from ..model import Instance, Release
+from . import evidence, history
+from .node import Node, living
+from .state import Phase, State, Trial, secrets_digest
+
+
+def known_names(node: Node) -> tuple[str, ...]:
+    """Every unikernel that this node has a folder for."""
+    try:
+        return tuple(sorted(p.name for p in node.layout.unikernels.iterdir() if p.is_dir()))
+    except FileNotFoundError:
+        return ()
+
+
+def report(node: Node, name: str, history_lines: int = 0, console_lines: int = 0) -> dict[str, Any]:
+    """All about one unikernel, without its secrets. A state that cannot be read is reported, never raised."""
+    try:
+        state = node.journal(name).read()
+        what_runs = node.inspect(state)
+    except FleetError as error:
+        return {"name": name, "known": False, "error": str(error)}
+    current = state.current
+    instance = living(what_runs, current)
+    result: dict[str, Any] = {
+        "name": name,
+        "known": True,
+        "error": None,
+        "phase": state.phase.value,
+        "release": shown_release(state, current),
+        "previous": shown_release(state, state.previous),
+        "kept": [shown_release(state, release) for release in state.kept],
+        "alive": instance is not None,
+        "instances": [encode(i) for i in what_runs],
+        "trial": shown_trial(state, state.trial),
+        "last_trial": encode(state.ended),
+        "held": [encode(replace(hold, fingerprint="")) for hold in state.held],
+        "drift": list(drift(node, state, what_runs)),
+        "salt": state.salt,
+    }
+    if current is None and not node.journal(name).exists and what_runs:
+        result["adoptable"] = _adoptable(node, state)
+    if history_lines:
+        result["history"] = list(history.tail(node.layout.history(name), history_lines))
+    if console_lines:
+        result["console"] = _console(node, state, console_lines)
+    return result
+
+
+def shown_release(state: State, release: Optional[Release]) -> Optional[dict[str, Any]]:
+    """A release as it may be shown: secrets are hidden, but their digest lets a plan see whether they changed."""
+    if release is None:
+        return None
+    shown: dict[str, Any] = encode(release, redact=True)
+    shown["secrets_digest"] = secrets_digest(state, release.configuration)
+    return shown
+
+
+def shown_trial(state: State, trial: Optional[Trial]) -> Optional[dict[str, Any]]:
+    if trial is None:
+        return None
+    return {
+        "id": trial.id,
+        "candidate": shown_release(state, trial.candidate),
+        "holder": encode(trial.holder),
+        "begun_at": trial.begun_at,
+        "guarded": trial.guarded,
+        "verdict": encode(trial.verdict),
+        "reason": trial.reason,
+    }
+
+
+def drift(node: Node, state: State, what_runs: Sequence[Instance]) -> tuple[str, ...]:
+    """In which ways the machine is not as the recorded release says."""
+    current = state.current
+    found = []
+    if state.phase is Phase.STRANDED:
+        found.append("stranded: the release before a failed change could not be brought back")
+    if state.phase is not Phase.STABLE:
+        return tuple(found)
+    if current is not None and current.running and living(what_runs, current) is None:
+        ended = next((i.exit.meaning for i in what_runs if i.release == current.number and i.exit), None)
+        found.append("it does not run" + (f": {ended}" if ended else ""))
+    expected = current.number if current is not None and current.running else None
+    found += [f"release {i.release} runs and should not" for i in what_runs if i.alive and i.release != expected]
+    if current is not None and not node.store.holds(current.image.sha256):
+        found.append("its image is not in the store any more")
+    return tuple(found)
+
+
+def _adoptable(node: Node, state: State) -> Optional[dict[str, Any]]:
+    for driver in node.drivers_of(state):
+        found = driver.fetch_image(state.name)
+        if found is not None:
+            return shown_release(state, found[0])
+    return None
+
+
+def _console(node: Node, state: State, lines: int) -> list[str]:
+    release = state.trial.candidate if state.trial is not None and state.trial.candidate else state.current
+    if release is None:
+        return []
+    try:
+        text = node.driver_for(release).console(state.name, release.number, lines)
+    except FleetError as error:
+        return [f"(the console cannot be read: {error})"]
+    return evidence.redacted(text, release)

@@ -1,0 +1,139 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What to do about a unikernel, given what is written, what runs and what time it is: one pure function.
+
+The module that changes a unikernel, the guard during a trial, the guard's sweep and the guard at boot all call
+:func:`settle` under the lock, with the state read after the lock was taken and the clock read after that. Whoever
+calls it while a phase is open therefore knows that the process which opened it no longer works on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional, Union
+
+from ..model import Instance, Release
+from .state import MOST_FAILED_REVERTS, Phase, State, Trial, verdict_failed
+
+
+@dataclass(frozen=True)
+class Now:
+    """The clock, read once."""
+
+    boottime_s: float
+    boot_id: str
+
+
+@dataclass(frozen=True)
+class BeginRevert:
+    """Write ``reverting`` with the reason."""
+
+    reason: str
+    blame: bool
+    """The candidate itself failed (and will be held), as opposed to whoever should have confirmed it."""
+
+
+@dataclass(frozen=True)
+class RestoreOrigin:
+    """Make the current release run and the candidate not."""
+
+
+@dataclass(frozen=True)
+class FinishRevert:
+    """Keep the evidence, write ``stable``."""
+
+
+@dataclass(frozen=True)
+class Strand:
+    """Write ``stranded``: enough attempts failed."""
+
+
+@dataclass(frozen=True)
+class FinishConfirm:
+    """Write ``stable`` with the candidate as the current release."""
+
+
+@dataclass(frozen=True)
+class StopStray:
+    """Stop an instance of a release that should not run."""
+
+    release: int
+
+
+@dataclass(frozen=True)
+class StartCurrent:
+    """Start the current release: the machine was booted since it last ran."""
+
+
+Action = Union[BeginRevert, RestoreOrigin, FinishRevert, Strand, FinishConfirm, StopStray, StartCurrent]
+
+
+def settle(state: State, what_runs: Sequence[Instance], now: Now) -> tuple[Action, ...]:
+    """The actions that bring the unikernel to rest, in order; ``()`` when it is at rest or rightly on trial."""
+    if state.phase is Phase.STABLE:
+        return _settle_stable(state, what_runs, now)
+    trial = state.trial
+    if trial is None:
+        raise AssertionError(f"{state.name}: phase {state.phase.value} without a trial")
+    if state.phase is Phase.SWAPPING:
+        return _revert("the run that was making the change ended in the middle of it", blame=False)
+    if state.phase is Phase.ON_TRIAL:
+        why = reason_to_revert(trial, what_runs, now)
+        return _revert(*why) if why else ()
+    if state.phase is Phase.CONFIRMING:
+        return (*_strays(trial.candidate, what_runs), FinishConfirm())
+    if state.phase is Phase.REVERTING:
+        if state.failed_reverts >= MOST_FAILED_REVERTS:
+            return (Strand(),)
+        return (RestoreOrigin(), FinishRevert())
+    return ()
+
+
+def reason_to_revert(trial: Trial, what_runs: Sequence[Instance], now: Now) -> Optional[tuple[str, bool]]:
+    """Why a trial cannot go on, and whether the candidate is to blame; None while it can."""
+    if trial.boot_id != now.boot_id:
+        return "the machine was booted before the trial was confirmed", False
+    if verdict_failed(trial) and trial.verdict is not None:
+        return trial.verdict.reason, True
+    if trial.candidate is not None and trial.candidate.running:
+        instance = _living(trial.candidate, what_runs)
+        if instance is None:
+            return f"it ended during its trial: {_end_of(trial.candidate, what_runs)}", True
+        if trial.instance is not None and instance.identity != trial.instance:
+            return "it was restarted during its trial, by somebody or something", True
+    if trial.deadline_s is None or now.boottime_s >= trial.deadline_s:
+        if trial.verdict is None:
+            return f"no verdict was reached within {trial.timeout_s:g} s", True
+        return f"nobody confirmed it within {trial.timeout_s:g} s", False
+    return None
+
+
+def _revert(reason: str, blame: bool) -> tuple[Action, ...]:
+    return (BeginRevert(reason, blame), RestoreOrigin(), FinishRevert())
+
+
+def _settle_stable(state: State, what_runs: Sequence[Instance], now: Now) -> tuple[Action, ...]:
+    expected = state.current if state.current is not None and state.current.running else None
+    actions = list(_strays(expected, what_runs))
+    # Within one boot a unikernel that ended by itself is left to its restart policy; after a boot nobody but us
+    # starts it.
+    if expected is not None and _living(expected, what_runs) is None and state.started_boot_id != now.boot_id:
+        actions.append(StartCurrent())
+    return tuple(actions)
+
+
+def _strays(expected: Optional[Release], what_runs: Sequence[Instance]) -> tuple[Action, ...]:
+    number = expected.number if expected is not None and expected.running else None
+    return tuple(StopStray(i.release) for i in what_runs if i.alive and i.release != number)
+
+
+def _living(release: Release, what_runs: Sequence[Instance]) -> Optional[Instance]:
+    return next((i for i in what_runs if i.alive and i.release == release.number), None)
+
+
+def _end_of(release: Release, what_runs: Sequence[Instance]) -> str:
+    ended = next((i for i in what_runs if i.release == release.number and i.exit is not None), None)
+    return ended.exit.meaning if ended is not None and ended.exit is not None else "nobody saw how"

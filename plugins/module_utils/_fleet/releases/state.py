@@ -1,0 +1,407 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The state of one unikernel as the journal keeps it, and the pure steps from one state to the next.
+
+Every function here takes a state and returns the next one; nothing is read or written. The order of phases is
+``stable -> swapping -> on_trial -> confirming -> stable``, and from any of the first three open phases
+``reverting -> stable``, or ``stranded`` when the old release cannot be brought back. ``confirming`` is the commit
+point: recovery goes back before it and forward after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, Optional
+
+from ..checks.model import CheckSpec, Outcome, Schedule, Verdict
+from ..codec import encode
+from ..model import Configuration, Release, secret_fields
+
+SCHEMA = 1
+"""Version of ``state.json`` that this collection writes; older ones are migrated, newer ones are refused."""
+
+MOST_FAILED_REVERTS = 3
+"""Attempts to bring the old release back before a unikernel counts as stranded."""
+
+MOST_HELD = 20
+"""Failed releases that are remembered per unikernel; the oldest is forgotten first."""
+
+
+class Phase(str, Enum):
+    STABLE = "stable"
+    SWAPPING = "swapping"
+    ON_TRIAL = "on_trial"
+    CONFIRMING = "confirming"
+    REVERTING = "reverting"
+    STRANDED = "stranded"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who began a trial: for messages, and for nothing else."""
+
+    who: str = "somebody"
+    run: str = ""
+    """Identifier of the playbook run, where there is one."""
+    since: str = ""
+    """Wall time, RFC 3339."""
+
+    def __str__(self) -> str:
+        run = f" (run {self.run})" if self.run else ""
+        return f"{self.who}{run}" + (f" since {self.since}" if self.since else "")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An open change from the current release to a candidate."""
+
+    id: str
+    candidate: Optional[Release]
+    """None: it is the absence that is on trial."""
+    holder: Holder
+    begun_at: str
+    """Wall time, RFC 3339."""
+    boot_id: str
+    timeout_s: float
+    """0: the change is confirmed as soon as it is made, nobody is asked."""
+    deadline_s: Optional[float] = None
+    """On CLOCK_BOOTTIME, meaningful only under ``boot_id``; None until the swap is done."""
+    checks: tuple[CheckSpec, ...] = ()
+    schedule: Schedule = Schedule()
+    guarded: bool = True
+    keep: int = 3
+    """Confirmed releases before the current one that are kept when this one is confirmed."""
+    instance: Optional[str] = None
+    """Identity of the candidate's instance, once it was started."""
+    verdict: Optional[Verdict] = None
+    """What the node's checks say; None while they run."""
+    reason: str = ""
+    """Why it is being reverted, or why it is stranded."""
+    blame: bool = False
+    """The candidate itself is to blame for the revert: it will be held."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the last trial ended: what a handler that comes later reads back."""
+
+    trial: str
+    outcome: str
+    """``confirmed``, ``rolled_back`` or ``stranded``."""
+    reason: str
+    at: str
+    """Wall time, RFC 3339."""
+    release: Optional[int]
+    """Number of the candidate; None for absent."""
+    evidence: Optional[str] = None
+    """Folder on the node."""
+    verdict: Optional[Verdict] = None
+
+
+@dataclass(frozen=True)
+class Held:
+    """A release that failed its trial."""
+
+    fingerprint: str
+    trial: str
+    reason: str
+    at: str
+    build: str
+    """For people."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the history."""
+
+    seq: int
+    at: str
+    what: str
+    who: str
+    trial: str = ""
+    run: str = ""
+    origin: Optional[dict[str, Any]] = None
+    """Summary of the release before; None: absent."""
+    target: Optional[dict[str, Any]] = None
+    reason: str = ""
+    checks: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the node knows of one unikernel."""
+
+    name: str
+    salt: str
+    """Random, per unikernel: digests of secrets can leave the node without giving the secrets away."""
+    schema: int = SCHEMA
+    phase: Phase = Phase.STABLE
+    current: Optional[Release] = None
+    """The confirmed release; while a trial is open, the one to go back to."""
+    previous: Optional[Release] = None
+    """The confirmed release before the current one; its image is never pruned."""
+    kept: tuple[Release, ...] = ()
+    """Older confirmed releases that can be rolled back to, newest first, ``previous`` among them."""
+    trial: Optional[Trial] = None
+    ended: Optional[Ended] = None
+    held: tuple[Held, ...] = ()
+    next_number: int = 1
+    failed_reverts: int = 0
+    started_boot_id: Optional[str] = None
+    """Boot under which the current release was last started by us."""
+    events: tuple[Event, ...] = field(default=())
+    """Written here first and then to the history; what the history lacks is added when the state is read."""
+    event_count: int = 0
+
+
+def summary(release: Optional[Release]) -> Optional[dict[str, Any]]:
+    """A release in the few words that history and messages need; no configuration, so no secret."""
+    if release is None:
+        return None
+    return {
+        "number": release.number,
+        "build": encode(release.build),
+        "sha256": release.image.sha256,
+        "running": release.running,
+    }
+
+
+def described(release: Optional[Release]) -> str:
+    return "absent" if release is None else str(release)
+
+
+def fingerprint(state: State, release: Optional[Release]) -> str:
+    """Equal for equal image, configuration and running state, whatever the number; reveals no secret."""
+    data = None
+    if release is not None:
+        data = [release.image.sha256, encode(release.configuration), release.running]
+    return _digest(state, data)
+
+
+def secrets_digest(state: State, configuration: Configuration) -> str:
+    """Lets a plan compare declared secrets with those that run, without either leaving its machine."""
+    return digest_of_secrets(state.salt, encode(configuration))
+
+
+def digest_of_secrets(salt: str, configuration: dict[str, Any]) -> str:
+    """The same from the encoded form of a configuration."""
+    return _keyed_digest(salt, {name: configuration.get(name) for name in secret_fields()})
+
+
+def _digest(state: State, data: Any) -> str:
+    return _keyed_digest(state.salt, data)
+
+
+def _keyed_digest(salt: str, data: Any) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hmac.new(salt.encode("ascii"), text.encode("utf-8"), hashlib.sha256).hexdigest()
+
+
+# --- from one state to the next -----------------------------------------------------------------
+
+
+def _with_event(
+    state: State,
+    what: str,
+    at: str,
+    holder: Holder,
+    origin: Optional[Release] = None,
+    target: Optional[Release] = None,
+    trial: Optional[Trial] = None,
+    reason: str = "",
+) -> State:
+    checks: tuple[dict[str, Any], ...] = ()
+    if trial is not None and trial.verdict is not None:
+        checks = tuple(
+            {"name": result.name, "outcome": result.outcome.value, "required": result.required}
+            for result in trial.verdict.results
+        )
+    event = Event(
+        seq=state.event_count + 1,
+        at=at,
+        what=what,
+        who=holder.who,
+        run=holder.run,
+        trial=trial.id if trial else "",
+        origin=summary(origin),
+        target=summary(target),
+        reason=reason,
+        checks=checks,
+    )
+    return replace(state, events=(*state.events, event), event_count=event.seq)
+
+
+def begun(state: State, trial: Trial) -> State:
+    """``stable -> swapping``: written before anything is touched."""
+    number = state.next_number
+    if trial.candidate is not None and trial.candidate.number >= number:
+        number = trial.candidate.number + 1
+    state = replace(state, phase=Phase.SWAPPING, trial=trial, next_number=number, failed_reverts=0)
+    return _with_event(state, "begun", trial.begun_at, trial.holder, state.current, trial.candidate, trial)
+
+
+def swapped(state: State, instance: Optional[str], now_s: float) -> State:
+    """``swapping -> on_trial``: the deadline begins with the end of the swap."""
+    trial = _open_trial(state)
+    return replace(
+        state,
+        phase=Phase.ON_TRIAL,
+        trial=replace(trial, instance=instance, deadline_s=now_s + trial.timeout_s),
+    )
+
+
+def judged(state: State, verdict: Verdict) -> State:
+    """The node's checks came to a verdict; the phase stays."""
+    return replace(state, trial=replace(_open_trial(state), verdict=verdict))
+
+
+def taken_over(state: State, holder: Holder, now_s: float) -> State:
+    """Another run holds the trial from now on, and has its full time again."""
+    trial = _open_trial(state)
+    state = replace(state, trial=replace(trial, holder=holder, deadline_s=now_s + trial.timeout_s))
+    return _with_event(state, "taken_over", holder.since, holder, state.current, trial.candidate, trial)
+
+
+def committed(state: State, at: str, who: Holder) -> State:
+    """``on_trial`` (or ``swapping``, for a change without a trial) ``-> confirming``: the commit point."""
+    trial = _open_trial(state)
+    state = replace(state, phase=Phase.CONFIRMING)
+    return _with_event(state, "confirmed", at, who, state.current, trial.candidate, trial)
+
+
+def confirmed(state: State, at: str) -> State:
+    """``confirming -> stable``: the candidate is the current release."""
+    trial = _open_trial(state)
+    older = [r for r in (state.current, *state.kept) if r is not None]
+    kept: list[Release] = []
+    for release in older:
+        same = trial.candidate is not None and release.number == trial.candidate.number
+        if not same and all(release.number != other.number for other in kept):
+            kept.append(release)
+    target = fingerprint(state, trial.candidate)
+    return replace(
+        state,
+        phase=Phase.STABLE,
+        current=trial.candidate,
+        previous=state.current,
+        kept=tuple(kept[: max(trial.keep, 1)]),
+        trial=None,
+        ended=Ended(
+            trial=trial.id,
+            outcome="confirmed",
+            reason=trial.verdict.reason if trial.verdict else "no trial was asked for",
+            at=at,
+            release=trial.candidate.number if trial.candidate else None,
+            verdict=trial.verdict,
+        ),
+        held=tuple(h for h in state.held if h.fingerprint != target),
+        failed_reverts=0,
+        # Not the present boot: after a power cut between commit point and here, nobody has started it yet.
+        started_boot_id=trial.boot_id,
+    )
+
+
+def reverting(state: State, reason: str, blame: bool) -> State:
+    """Any open phase before the commit point ``-> reverting``."""
+    trial = _open_trial(state)
+    return replace(state, phase=Phase.REVERTING, trial=replace(trial, reason=reason, blame=blame))
+
+
+def revert_failed(state: State, reason: str) -> State:
+    """One more attempt to bring the old release back came to nothing."""
+    return replace(state, failed_reverts=state.failed_reverts + 1, trial=replace(_open_trial(state), reason=reason))
+
+
+def reverted(state: State, at: str, boot_id: str, evidence: Optional[str]) -> State:
+    """``reverting -> stable``: the old release is back; a candidate that is to blame is held."""
+    trial = _open_trial(state)
+    held = state.held
+    if trial.blame:
+        target = fingerprint(state, trial.candidate)
+        entry = Held(target, trial.id, trial.reason, at, described(trial.candidate))
+        held = (*(h for h in held if h.fingerprint != target), entry)[-MOST_HELD:]
+    state = _with_event(state, "rolled_back", at, trial.holder, trial.candidate, state.current, trial, trial.reason)
+    return replace(
+        state,
+        phase=Phase.STABLE,
+        trial=None,
+        ended=_ended(trial, "rolled_back", at, evidence),
+        held=held,
+        failed_reverts=0,
+        started_boot_id=boot_id,
+    )
+
+
+def stranded(state: State, at: str, evidence: Optional[str]) -> State:
+    """``reverting -> stranded``: the old release cannot be brought back; only a person can go on from here."""
+    trial = _open_trial(state)
+    state = _with_event(state, "stranded", at, trial.holder, trial.candidate, state.current, trial, trial.reason)
+    return replace(state, phase=Phase.STRANDED, ended=_ended(trial, "stranded", at, evidence))
+
+
+def retried(state: State) -> State:
+    """``stranded -> reverting``: a person asks for another attempt."""
+    return replace(state, phase=Phase.REVERTING, failed_reverts=0)
+
+
+def adopted(state: State, release: Release, at: str, boot_id: str, holder: Holder) -> State:
+    """What ran without a state of ours becomes the current release."""
+    state = replace(state, current=release, next_number=release.number + 1, started_boot_id=boot_id)
+    return _with_event(state, "adopted", at, holder, None, release)
+
+
+def restarted(state: State, boot_id: str) -> State:
+    """The current release was started again under this boot."""
+    return replace(state, started_boot_id=boot_id)
+
+
+def released_from_hold(state: State, release: Optional[Release]) -> State:
+    """``retry_failed``: forget that this release failed before."""
+    target = fingerprint(state, release)
+    return replace(state, held=tuple(h for h in state.held if h.fingerprint != target))
+
+
+def hold(state: State, release: Release, trial: str, holder: Holder, at: str) -> State:
+    """A release that a person rolled back by hand is not brought back by the next run."""
+    entry = Held(
+        fingerprint=fingerprint(state, release),
+        trial=trial,
+        reason=f"rolled back by {holder.who}",
+        at=at,
+        build=described(release),
+    )
+    return replace(state, held=(*released_from_hold(state, release).held, entry)[-MOST_HELD:])
+
+
+def hold_on(state: State, release: Optional[Release]) -> Optional[Held]:
+    """The record of an earlier failure of the same release, if there is one."""
+    target = fingerprint(state, release)
+    return next((h for h in state.held if h.fingerprint == target), None)
+
+
+def verdict_failed(trial: Trial) -> bool:
+    return trial.verdict is not None and trial.verdict.outcome is not Outcome.PASS
+
+
+def _ended(trial: Trial, outcome: str, at: str, evidence: Optional[str]) -> Ended:
+    return Ended(
+        trial=trial.id,
+        outcome=outcome,
+        reason=trial.reason,
+        at=at,
+        release=trial.candidate.number if trial.candidate else None,
+        evidence=evidence,
+        verdict=trial.verdict,
+    )
+
+
+def _open_trial(state: State) -> Trial:
+    if state.trial is None:
+        raise AssertionError(f"{state.name}: no trial is open in phase {state.phase.value}")
+    return state.trial

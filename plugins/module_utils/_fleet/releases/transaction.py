@@ -1,0 +1,466 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The transaction: every change of a unikernel, and every way out of one, under its lock.
+
+Each step is written to the journal before it is done; what to do is decided by :func:`settlement.settle` and by the
+pure steps in :mod:`state`, and only carried out here.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Optional
+
+from ..checks.model import CheckSpec, Outcome, Schedule, Verdict
+from ..errors import (
+    Busy,
+    DriverError,
+    FleetError,
+    Held,
+    ImageError,
+    ImageMissing,
+    InvalidDeclaration,
+    StateError,
+    TrialRefused,
+)
+from ..model import Instance, Release
+from . import evidence, state as steps
+from .lock import exclusive
+from .node import Node, living
+from .proposal import Declaration, Proposal, propose
+from .settlement import (
+    Action,
+    BeginRevert,
+    FinishConfirm,
+    FinishRevert,
+    RestoreOrigin,
+    StartCurrent,
+    StopStray,
+    Strand,
+    settle,
+)
+from .state import Holder, Phase, State, Trial, described
+
+LOCK_WAIT_S = 10.0
+"""How long a run waits for another one that holds the lock: a guard needs it for the length of a revert."""
+
+KEEP_RELEASES = 3
+"""Confirmed releases before the current one that can be rolled back to."""
+
+_MOST_ROUNDS = 12
+
+Arm = Callable[[str, str, Sequence[CheckSpec]], None]
+"""Starts the guard of a trial and returns once it is armed: name, trial id, its checks. DriverError otherwise."""
+
+
+@dataclass(frozen=True)
+class TrialOptions:
+    """How a change is tried."""
+
+    timeout_s: float = 60.0
+    """From the end of the swap to the confirmation; 0: no trial, the change is confirmed at once."""
+    checks: tuple[CheckSpec, ...] = ()
+    schedule: Schedule = Schedule()
+    retry_failed: bool = False
+    """Try a release again that failed before."""
+    takeover: bool = False
+    """End an open trial of another run first, with a rollback."""
+    accept_no_way_back: bool = False
+    """Go on although the image of the running release is not in the store any more."""
+    keep: int = KEEP_RELEASES
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a call did, or would do."""
+
+    changed: bool
+    before: State
+    after: State
+    proposal: Proposal
+    trial: Optional[str] = None
+    """Id of the trial that was begun (and may have ended already)."""
+
+
+@contextmanager
+def locked(node: Node, name: str, holder: Holder, wait_s: float = LOCK_WAIT_S) -> Iterator[Transaction]:
+    """The unikernel's lock, its state read after it was taken, and whatever was left open settled."""
+    with exclusive(node.layout.lock(name), str(holder), name, wait_s):
+        transaction = Transaction(node, name, holder)
+        transaction.open()
+        yield transaction
+
+
+def compare(node: Node, name: str, declaration: Declaration) -> Change:
+    """What :meth:`Transaction.declare` would do, without a lock and without changing anything."""
+    state = node.journal(name).read()
+    if state.current is None and not node.journal(name).exists:
+        state = _adoptable(node, state) or state
+    proposal = propose(state.current, declaration, state.next_number)
+    changed = not _is_so(state, proposal, node.inspect(state))
+    return Change(changed=changed, before=state, after=state, proposal=proposal)
+
+
+class Transaction:
+    """One unikernel while its lock is held."""
+
+    def __init__(self, node: Node, name: str, holder: Holder) -> None:
+        self._node = node
+        self._journal = node.journal(name)
+        self._holder = holder
+        self.state = State(name=name, salt="")
+
+    @property
+    def _name(self) -> str:
+        return self.state.name
+
+    # --- at rest --------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Read the state and settle what is left open; adopt what runs without a state."""
+        existed = self._journal.exists
+        self.state = self._journal.open()
+        if not existed:
+            self._adopt()
+        self.settle()
+
+    def settle(self) -> None:
+        """Carry out what :func:`settle` says until it says nothing more."""
+        for _ in range(_MOST_ROUNDS):
+            what_runs = self._node.inspect(self.state)
+            actions = settle(self.state, what_runs, self._node.now())
+            if not actions:
+                self._forget_ended_instances(what_runs)
+                return
+            for action in actions:
+                try:
+                    self._perform(action, what_runs)
+                except (DriverError, ImageError) as error:
+                    if not isinstance(action, RestoreOrigin):
+                        raise
+                    self._write(steps.revert_failed(self.state, f"{_trial(self.state).reason}; {error}"))
+                    break
+        raise StateError(
+            f"{self._name} does not come to rest (phase {self.state.phase.value} after {_MOST_ROUNDS} rounds). What "
+            "runs was left as it is. Look at its console and at its state file, then run again."
+        )
+
+    def _perform(self, action: Action, what_runs: Sequence[Instance]) -> None:
+        now = self._node.now()
+        at = self._node.clock.wall()
+        if isinstance(action, BeginRevert):
+            self._write(steps.reverting(self.state, action.reason, action.blame))
+        elif isinstance(action, RestoreOrigin):
+            if self.state.current is not None and self.state.current.running:
+                self._node.ensure_image(self._name, self.state.current)
+            self._node.exchange(self._name, _trial(self.state).candidate, self.state.current)
+        elif isinstance(action, FinishRevert):
+            self._write(steps.reverted(self.state, at, now.boot_id, self._keep_evidence(what_runs)))
+        elif isinstance(action, Strand):
+            self._write(steps.stranded(self.state, at, self._keep_evidence(what_runs)))
+        elif isinstance(action, FinishConfirm):
+            candidate = _trial(self.state).candidate
+            if candidate is not None:
+                self._node.driver_for(candidate).on_trial(self._name, candidate.number, False)
+            self._write(steps.confirmed(self.state, at))
+        elif isinstance(action, StopStray):
+            for driver in self._node.drivers_of(self.state):
+                driver.stop(self._name, action.release)
+        elif isinstance(action, StartCurrent):
+            self._node.exchange(self._name, None, self.state.current)
+            self._write(steps.restarted(self.state, now.boot_id))
+
+    # --- changes --------------------------------------------------------------------------------
+
+    def declare(self, declaration: Declaration, options: TrialOptions, arm: Optional[Arm]) -> Change:
+        """Begin the trial that leads to what is declared; unchanged when it is so already.
+
+        A candidate that does not even start is rolled back before this returns: ``after.ended`` says so.
+        """
+        before = self.state
+        if self._trial_is_open:
+            self._refuse_or_end_open_trial(options.takeover)
+        proposal = propose(self.state.current, declaration, self.state.next_number)
+        if _is_so(self.state, proposal, self._node.inspect(self.state)):
+            return Change(False, before, self.state, proposal)
+        self._refuse_if_held(proposal.candidate, options.retry_failed)
+        trial = self._change(proposal.candidate, options, arm)
+        return Change(True, before, self.state, proposal, trial)
+
+    def roll_back_to(self, number: Optional[int], options: TrialOptions, arm: Optional[Arm]) -> Change:
+        """Go back to a kept release: image and configuration as they were. What is left is held, so that the next
+        run does not bring it back by itself."""
+        before = self.state
+        if self._trial_is_open:
+            self._refuse_or_end_open_trial(options.takeover)
+        target = self._kept_release(number)
+        proposal = Proposal(candidate=target)
+        if _is_so(self.state, proposal, self._node.inspect(self.state)):
+            return Change(False, before, self.state, proposal)
+        trial = self._change(target, options, arm)
+        if before.current is not None and self.state.current == target:
+            self._write(steps.hold(self.state, before.current, trial, self._holder, self._node.clock.wall()))
+        return Change(True, before, self.state, proposal, trial)
+
+    def confirm(self, trial_id: str) -> bool:
+        """Confirm the trial with that id; False when it was confirmed before. TrialRefused when it cannot be."""
+        if self.state.trial is None or self.state.trial.id != trial_id or self.state.phase is Phase.STRANDED:
+            return self._confirmed_before(trial_id)
+        trial = self.state.trial
+        if trial.verdict is None:
+            raise TrialRefused(
+                f"{self._name}: trial {trial_id} has no verdict of the node yet, so there is nothing to confirm. Wait "
+                "for it with unikernel.fleet.liveliness; the trial goes on."
+            )
+        # Being open, the trial was found in order a moment ago, under this lock: by settle(), on opening.
+        self._write(steps.committed(self.state, self._node.clock.wall(), self._holder))
+        self.settle()
+        return True
+
+    def roll_back(self, trial_id: Optional[str], reason: str, blame: bool) -> bool:
+        """End the open trial with a rollback; False when it was rolled back before."""
+        trial = self.state.trial
+        ended = self.state.ended
+        if trial is not None and (trial_id is None or trial.id == trial_id):
+            if self.state.phase is Phase.STRANDED:
+                self._write(steps.retried(self.state))
+            else:
+                self._write(steps.reverting(self.state, reason, blame))
+            self.settle()
+            self._raise_if_stranded()
+            return True
+        if ended is not None and ended.trial == trial_id and ended.outcome == "rolled_back":
+            return False
+        if ended is not None and ended.trial == trial_id:
+            raise TrialRefused(
+                f"{self._name}: trial {trial_id} was {ended.outcome} at {ended.at}. Nothing was changed. To leave the "
+                "release all the same, roll back without naming the trial."
+            )
+        raise TrialRefused(self._no_such_trial(trial_id))
+
+    def take_over(self, trial_id: Optional[str]) -> bool:
+        """Become the holder of an open trial and give it its full time again."""
+        trial = self.state.trial
+        if trial is None or self.state.phase is not Phase.ON_TRIAL or (trial_id is not None and trial.id != trial_id):
+            raise TrialRefused(self._no_such_trial(trial_id))
+        if (trial.holder.who, trial.holder.run) == (self._holder.who, self._holder.run):
+            return False
+        self._write(steps.taken_over(self.state, self._holder, self._node.clock.boottime_s()))
+        return True
+
+    def judge(self, trial_id: str, verdict: Verdict) -> None:
+        """The node's verdict: written down, and acted on at once if it is not a pass."""
+        if self.state.trial is None or self.state.trial.id != trial_id or self.state.phase is not Phase.ON_TRIAL:
+            return
+        self._write(steps.judged(self.state, verdict))
+        if verdict.outcome is not Outcome.PASS:
+            self.settle()
+
+    # --- the steps ------------------------------------------------------------------------------
+
+    def _change(self, candidate: Optional[Release], options: TrialOptions, arm: Optional[Arm]) -> str:
+        self._node.refuse_if_inhibited()
+        self._refuse_what_cannot_run(candidate)
+        self._make_sure_of_a_way_back(options.accept_no_way_back)
+        now = self._node.now()
+        guarded = arm is not None and options.timeout_s > 0
+        trial = Trial(
+            id=_new_trial_id(self._node.clock.wall()),
+            candidate=candidate,
+            holder=replace(self._holder, since=self._node.clock.wall()),
+            begun_at=self._node.clock.wall(),
+            boot_id=now.boot_id,
+            timeout_s=options.timeout_s,
+            checks=options.checks,
+            schedule=options.schedule,
+            guarded=guarded,
+            keep=options.keep,
+        )
+        if guarded and arm is not None:
+            # Before anything is written: a guard without a trial ends by itself, a trial without a guard does not.
+            arm(self._name, trial.id, trial.checks)
+        self._write(steps.begun(self.state, trial))
+        try:
+            instance = self._swap(trial)
+        except (DriverError, ImageError) as error:
+            self._write(steps.reverting(self.state, f"it could not be started: {error}", True))
+            self.settle()
+            return trial.id
+        self._write(steps.swapped(self.state, instance.identity if instance else None, self._node.clock.boottime_s()))
+        if options.timeout_s <= 0:
+            self._write(steps.committed(self.state, self._node.clock.wall(), self._holder))
+            self.settle()
+        return trial.id
+
+    def _swap(self, trial: Trial) -> Optional[Instance]:
+        candidate = trial.candidate
+        if candidate is not None and candidate.running and trial.timeout_s > 0:
+            self._node.driver_for(candidate).on_trial(self._name, candidate.number, True)
+        instance = self._node.exchange(self._name, self.state.current, candidate)
+        if candidate is not None and candidate.running and instance is None:
+            raise DriverError(f"{self._name}: {candidate} was started and is not there")
+        return instance
+
+    def _refuse_what_cannot_run(self, candidate: Optional[Release]) -> None:
+        if candidate is not None:
+            self._node.store.verify(candidate.image)
+            self._node.driver_for(candidate).validate(self._name, candidate)
+
+    def _make_sure_of_a_way_back(self, accept_none: bool) -> None:
+        origin = self.state.current
+        if origin is None or not origin.running or accept_none:
+            return
+        try:
+            self._node.ensure_image(self._name, origin)
+        except ImageMissing as error:
+            if living(self._node.inspect(self.state), origin) is None:
+                return  # It does not run anyway: there is nothing to go back to, and a repair is welcome.
+            raise ImageMissing(
+                f"{self._name}: there would be no way back to {origin}: {error} It was left running. Bring that image "
+                "into the store again (unikernel.fleet.image with its sha256), or say accept_no_way_back: true."
+            ) from error
+
+    def _refuse_if_held(self, candidate: Optional[Release], retry_failed: bool) -> None:
+        hold = steps.hold_on(self.state, candidate)
+        if hold is None:
+            return
+        if retry_failed:
+            self.state = steps.released_from_hold(self.state, candidate)
+            return
+        raise Held(
+            f"{self._name}: the declared release ({hold.build}) is held since {hold.at}: {hold.reason} (trial "
+            f"{hold.trial}). {described(self.state.current)} was left as it is. Declare another build or "
+            "configuration, or try this one again with retry_failed: true."
+        )
+
+    def _refuse_or_end_open_trial(self, takeover: bool) -> None:
+        trial = _trial(self.state)
+        if not takeover:
+            raise Busy(
+                f"{self._name}: a trial ({trial.id}) of {described(trial.candidate)} is open, held by {trial.holder}. "
+                "Nothing was changed. Wait for its end, confirm or cancel it with unikernel.fleet.release, or say "
+                "takeover: true."
+            )
+        self._write(steps.reverting(self.state, f"taken over by {self._holder}", False))
+        self.settle()
+        self._raise_if_stranded()
+
+    @property
+    def _trial_is_open(self) -> bool:
+        return self.state.trial is not None and self.state.phase is not Phase.STRANDED
+
+    def _kept_release(self, number: Optional[int]) -> Release:
+        current = self.state.current
+        known = [r for r in (current, *self.state.kept) if r is not None]
+        if number is None:
+            # By number and not by time: going back twice goes back two releases, never forward again.
+            limit = current.number if current else self.state.next_number
+            older = sorted((r for r in known if r.number < limit), key=lambda r: r.number)
+            if older:
+                return older[-1]
+        else:
+            for release in known:
+                if release.number == number:
+                    return release
+        which = "an older release" if number is None else f"release {number}"
+        listed = "; ".join(str(r) for r in self.state.kept) or "none"
+        raise InvalidDeclaration(
+            f"{self._name} has kept no {which} to go back to. Kept besides the current one: {listed}. Nothing was "
+            "changed."
+        )
+
+    def _confirmed_before(self, trial_id: str) -> bool:
+        ended = self.state.ended
+        if ended is not None and ended.trial == trial_id and ended.outcome == "confirmed":
+            return False
+        if ended is not None and ended.trial == trial_id:
+            raise TrialRefused(
+                f"{self._name}: trial {trial_id} cannot be confirmed any more: it was "
+                f"{ended.outcome.replace('_', ' ')} at {ended.at}, because {ended.reason}. "
+                f"{described(self.state.current)} is the current release."
+            )
+        raise TrialRefused(self._no_such_trial(trial_id))
+
+    def _no_such_trial(self, trial_id: Optional[str]) -> str:
+        trial = self.state.trial
+        opened = f"the open one is {trial.id}, held by {trial.holder}" if trial else "none is open"
+        wanted = f"trial {trial_id}" if trial_id else "a trial"
+        return f"{self._name}: there is no {wanted} to end; {opened}. Nothing was changed."
+
+    def _raise_if_stranded(self) -> None:
+        if self.state.phase is Phase.STRANDED:
+            trial = _trial(self.state)
+            raise DriverError(
+                f"{self._name} is stranded: {described(self.state.current)} could not be brought back "
+                f"({trial.reason}). Nothing runs under this name now. Mend what the reason names, then roll back "
+                "again or deploy another release."
+            )
+
+    # --- effects --------------------------------------------------------------------------------
+
+    def _write(self, state: State) -> None:
+        self._journal.write(state)
+        self.state = state
+
+    def _adopt(self) -> None:
+        state = _adoptable(self._node, self.state, self._holder)
+        if state is not None:
+            self._write(state)
+
+    def _keep_evidence(self, what_runs: Sequence[Instance]) -> Optional[str]:
+        trial = _trial(self.state)
+        console: tuple[str, ...] = ()
+        if trial.candidate is not None:
+            with suppress(FleetError, OSError):
+                driver = self._node.driver_for(trial.candidate)
+                console = driver.console(self._name, trial.candidate.number, evidence.CONSOLE_LINES)
+        return evidence.keep(self._node.layout, self._name, trial, console, what_runs)
+
+    def _forget_ended_instances(self, what_runs: Sequence[Instance]) -> None:
+        if self.state.phase is not Phase.STABLE:
+            return
+        current = self.state.current.number if self.state.current else None
+        for instance in what_runs:
+            if not instance.alive and instance.release != current:
+                with suppress(FleetError, OSError):
+                    for driver in self._node.drivers_of(self.state):
+                        driver.discard(self._name, instance.release)
+
+
+def _is_so(state: State, proposal: Proposal, what_runs: Sequence[Instance]) -> bool:
+    """What is proposed is confirmed, and is what runs."""
+    candidate = proposal.candidate
+    if state.phase is not Phase.STABLE:
+        return False
+    if steps.fingerprint(state, candidate) != steps.fingerprint(state, state.current):
+        return False
+    expected = state.current.number if state.current is not None and state.current.running else None
+    return {i.release for i in what_runs if i.alive} == (set() if expected is None else {expected})
+
+
+def _adoptable(node: Node, state: State, holder: Optional[Holder] = None) -> Optional[State]:
+    for driver in node.drivers_of(state):
+        if not driver.capabilities.discovers:
+            continue
+        found = driver.fetch_image(state.name)
+        if found is not None:
+            now = node.now()
+            return steps.adopted(state, found[0], node.clock.wall(), now.boot_id, holder or Holder())
+    return None
+
+
+def _trial(state: State) -> Trial:
+    if state.trial is None:
+        raise AssertionError(f"{state.name}: no trial is open")
+    return state.trial
+
+
+def _new_trial_id(wall: str) -> str:
+    """Sorts by time, for people; unique by its random part."""
+    stamp = "".join(c for c in wall[:19] if c.isdigit())
+    return f"{stamp}-{secrets.token_hex(4)}"
