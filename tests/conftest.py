@@ -1,0 +1,31 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Settings of pytest for the whole tree: hypothesis' profiles, and what older Pythons leave out, by name."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+CONTROLLER = sys.version_info >= (3, 11)
+
+# Times vary on shared machines, so no example has a deadline. "tests" is the same on every run; "fuzz" never is.
+settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "fuzz", deadline=None, max_examples=2_000, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if CONTROLLER:
+        return
+    reason = f"Python {sys.version_info[0]}.{sys.version_info[1]} is for nodes only; this tests the controller's side"
+    for item in items:
+        if item.get_closest_marker("controller"):
+            item.add_marker(pytest.mark.skip(reason=reason))
