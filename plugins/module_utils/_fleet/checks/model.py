@@ -80,6 +80,9 @@ class CheckResult:
     required: bool
     outcome: Outcome
     attempts: tuple[Attempt, ...] = ()
+    """The first few and the last ones."""
+    attempts_left_out: int = 0
+    """How many were made between those."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ class Sighting:
 
     outcome: Outcome
     detail: str
+    final: bool = False
+    """No later attempt can see anything better: the process is gone, a library is missing."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,19 @@ class CheckKind(Protocol):
 
     @property
     def kind(self) -> str: ...
+
+    @property
+    def node_only(self) -> bool:
+        """It looks at the instance itself, so it can only be made from the node."""
+        ...
+
+    def spelled_out(self, value: Any) -> Any:
+        """The options that a short form stands for (a URL, a port); anything else as it is."""
+        ...
+
+    def described(self, options: Mapping[str, Any]) -> str:
+        """Validated options in a few words, without secrets: the second half of a check's default name."""
+        ...
 
     def validated(self, options: Mapping[str, Any], address: Optional[str]) -> dict[str, Any]:
         """The options, completed with their defaults (``address`` is the default target), or InvalidDeclaration."""
