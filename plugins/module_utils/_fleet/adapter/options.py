@@ -113,7 +113,7 @@ CHECKS = (
 )
 
 TRIAL = (
-    Option("trial_timeout", "float", default=60.0),
+    Option("trial_timeout", "float"),
     Option("retry_failed", "bool", default=False),
     Option("takeover", "bool", default=False),
     Option("accept_no_way_back", "bool", default=False),

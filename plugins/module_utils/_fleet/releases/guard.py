@@ -17,7 +17,7 @@ from typing import Optional
 
 from ..checks.model import CheckSpec, Outcome, Verdict
 from ..checks.protocol import Surroundings
-from ..checks.registry import bind
+from ..checks.registry import CHECKS
 from ..checks.schedule import run_checks
 from ..errors import Busy
 from ..model import Instance, Release
@@ -38,7 +38,7 @@ _POLL_S = 0.1
 def self_test(checks: Sequence[CheckSpec]) -> None:
     """Raise what would keep this guard from judging: a check that cannot be made here, a missing library."""
     for spec in checks:
-        bind(spec, Surroundings())
+        CHECKS[spec.kind].bind(spec, Surroundings())
 
 
 def watch(node: Node, name: str, trial_id: str) -> None:
@@ -89,26 +89,27 @@ class _Checking:
 
     def _run(self, node: Node, name: str, trial: Trial, stop: threading.Event) -> None:
         try:
-            self.verdict = run_checks(trial.checks, trial.schedule, surroundings(node, name, trial), stop=stop)
+            self.verdict = run_checks(
+                trial.checks, trial.schedule, surroundings_of(node, name, trial.candidate), stop=stop
+            )
         except Exception as error:  # whatever a check does, the trial needs a verdict
             self.verdict = Verdict(Outcome.INCONCLUSIVE, f"the checks could not be run: {error!r}")
         finally:
             self.done.set()
 
 
-def surroundings(node: Node, name: str, trial: Trial) -> Surroundings:
-    """What the checks of a trial may look at: its candidate's instance and console."""
-    candidate = trial.candidate
-    if candidate is None or not candidate.running:
+def surroundings_of(node: Node, name: str, release: Optional[Release]) -> Surroundings:
+    """What checks may look at: the instance and the console of a release; nothing of one that does not run."""
+    if release is None or not release.running:
         return Surroundings()
-    release: Release = candidate
-    driver = node.driver_for(release)
+    watched: Release = release
+    driver = node.driver_for(watched)
 
     def inspect() -> Optional[Instance]:
-        return living(driver.inspect([name]).get(name, ()), release)
+        return living(driver.inspect([name]).get(name, ()), watched)
 
     def console(lines: int) -> tuple[str, ...]:
-        return driver.console(name, release.number, lines)
+        return driver.console(name, watched.number, lines)
 
     return Surroundings(inspect=inspect, console=console)
 

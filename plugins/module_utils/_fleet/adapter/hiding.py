@@ -1,0 +1,39 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Credentials inside declared checks, kept out of every log.
+
+The list of checks as a whole cannot be ``no_log``: that would blank out every word of it in all output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+_SECRET_KEYS = ("password", "authorization", "cookie", "token", "secret")
+
+
+class HidesValues(Protocol):
+    """As much of AnsibleModule as is needed to hide values."""
+
+    params: dict[str, Any]
+    no_log_values: set[str]
+
+
+def hide_secrets_of_checks(module: HidesValues) -> None:
+    """Register the passwords, credential headers and secret-looking values of all checks as values not to log."""
+    module.no_log_values.update(secrets_within(module.params.get("checks") or []))
+
+
+def secrets_within(value: Any, secret: bool = False) -> Iterator[str]:
+    """Every string below a key that names a credential."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from secrets_within(item, secret or any(word in str(key).lower() for word in _SECRET_KEYS))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from secrets_within(item, secret)
+    elif secret and isinstance(value, str) and value:
+        yield value

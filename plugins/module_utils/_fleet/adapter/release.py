@@ -1,0 +1,91 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Module ``release``: confirm a trial, go back, or take a trial over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+from ..errors import InvalidDeclaration
+from ..layout import NodeLayout
+from ..model import checked_name
+from ..releases.node import local_node
+from ..releases.report import shown_release
+from ..releases.state import State
+from ..releases.transaction import LOCK_WAIT_S, Transaction, TrialOptions, locked
+from . import options
+from .difference import diff_of
+from .unikernel import holder_from, shown_outcome
+
+ARGUMENTS = (
+    options.NAME,
+    options.ROOT,
+    options.Option("state", required=True, choices=("confirmed", "rolled_back", "taken_over")),
+    options.Option("trial"),
+    options.Option("to", "int"),
+    options.Option("reason"),
+    options.Option("hold", "bool", default=True),
+    *options.HOLDER,
+    options.Option("lock_timeout", "float", default=LOCK_WAIT_S),
+)
+
+
+def change_release(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Carry out the module's ``state`` (or only say whether it would change anything)."""
+    name = checked_name(parameters["name"])
+    if parameters["state"] == "confirmed" and not parameters["trial"]:
+        raise InvalidDeclaration(
+            f"{name}: a confirmation counts only for the trial that it names; give trial, as unikernel.fleet.unikernel "
+            "returned it."
+        )
+    if parameters["to"] is not None and (parameters["trial"] or parameters["state"] != "rolled_back"):
+        raise InvalidDeclaration(f"{name}: 'to' goes with state rolled_back and without a trial.")
+    node = local_node(NodeLayout(Path(parameters["root"])))
+    if check_mode:
+        state = node.journal(name).read()
+        return _result(name, _would_change(state, parameters), state, state, parameters["trial"])
+    with locked(node, name, holder_from(parameters), parameters["lock_timeout"]) as transaction:
+        before = transaction.state
+        changed = _change(transaction, parameters)
+        return _result(name, changed, before, transaction.state, parameters["trial"])
+
+
+def _change(transaction: Transaction, parameters: Mapping[str, Any]) -> bool:
+    trial = parameters["trial"]
+    if parameters["state"] == "confirmed":
+        return transaction.confirm(trial)
+    if parameters["state"] == "taken_over":
+        return transaction.take_over(trial)
+    if trial is not None or (transaction.state.trial is not None and parameters["to"] is None):
+        who = parameters["who"] or "somebody"
+        return transaction.roll_back(trial, parameters["reason"] or f"ended by {who}", parameters["hold"])
+    return transaction.roll_back_to(parameters["to"], TrialOptions(timeout_s=0.0), None).changed
+
+
+def _would_change(state: State, parameters: Mapping[str, Any]) -> bool:
+    trial: Optional[str] = parameters["trial"]
+    if trial is not None:
+        return state.trial is not None and state.trial.id == trial
+    if parameters["to"] is not None:
+        return state.current is None or state.current.number != parameters["to"]
+    return True
+
+
+def _result(name: str, changed: bool, before: State, after: State, trial: Optional[str]) -> dict[str, Any]:
+    was, is_now = shown_release(before, before.current), shown_release(after, after.current)
+    ended = after.ended.trial if after.ended else None
+    known = trial if trial in (ended, after.trial.id if after.trial else None) else None
+    return {
+        "changed": changed,
+        "name": name,
+        "release": is_now,
+        "trial": shown_outcome(after, known) if known else None,
+        "phase": after.phase.value,
+        "diff": diff_of(name, was, is_now),
+    }
+
+

@@ -1,0 +1,174 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Module ``unikernel``: from its parameters to a transaction, and from what came of it to a result."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..checks.declaration import checks_from
+from ..checks.model import CheckSpec, Schedule, Vantage
+from ..codec import Mismatch, decode
+from ..errors import InvalidDeclaration
+from ..layout import NodeLayout
+from ..model import Abi, BuildReference, Device, Image, checked_name, checked_sha256
+from ..releases.guard_install import arm
+from ..releases.node import Node, local_node
+from ..releases.proposal import Declaration, Wanted
+from ..releases.report import shown_release
+from ..releases.state import Holder, State
+from ..releases.transaction import LOCK_WAIT_S, Change, TrialOptions, compare, locked
+from ..releases.waiting import standing
+from . import options
+from .difference import diff_of
+
+ARGUMENTS = (
+    options.NAME,
+    options.ROOT,
+    options.STATE,
+    *options.IMAGE,
+    *options.CONFIGURATION,
+    *options.CHECKS,
+    *options.SCHEDULE,
+    *options.TRIAL,
+    *options.HOLDER,
+    options.Option("lock_timeout", "float", default=LOCK_WAIT_S),
+    options.Option("comparison", "dict"),
+)
+
+DEFAULT_TRIAL_TIMEOUT_S = 60.0
+
+
+def declare(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Carry out what is declared (or only say what would be), and return the module's result."""
+    name = checked_name(parameters["name"])
+    node = local_node(NodeLayout(Path(parameters["root"])))
+    declaration = declaration_from(parameters)
+    trial = trial_options(parameters, declaration.wanted)
+    if check_mode:
+        change = compare(node, name, declaration)
+    else:
+        with locked(node, name, holder_from(parameters), parameters["lock_timeout"]) as transaction:
+            change = transaction.declare(declaration, trial, functools.partial(arm, node.layout))
+    return _result(node, name, change, parameters)
+
+
+def declaration_from(parameters: Mapping[str, Any]) -> Declaration:
+    image = None
+    if parameters.get("sha256") is not None:
+        if parameters.get("size") is None:
+            raise InvalidDeclaration(f"{parameters['name']}: sha256 is given without size; both name the image.")
+        image = Image(sha256=checked_sha256(parameters["sha256"]), size=parameters["size"])
+    given_build = {key: value for key, value in (parameters.get("build") or {}).items() if value is not None}
+    try:
+        abi = decode(Abi, parameters["abi"]) if parameters.get("abi") else None
+        devices = (
+            tuple(decode(Device, item) for item in parameters["devices"])
+            if parameters.get("devices") is not None
+            else None
+        )
+    except Mismatch as mismatch:
+        raise InvalidDeclaration(f"{parameters['name']}: {mismatch}.") from None
+    return Declaration(
+        wanted=Wanted(parameters["state"]),
+        image=image,
+        build=decode(BuildReference, given_build),
+        abi=abi,
+        devices=devices,
+        configuration=options.configuration_given(dict(parameters)),
+    )
+
+
+def schedule_from(parameters: Mapping[str, Any]) -> Schedule:
+    """The schedule of the checks; InvalidDeclaration when it can never be kept."""
+    schedule = Schedule(
+        deadline_s=parameters["deadline"],
+        stable_for_s=parameters["stable_for"],
+        consecutive=parameters["consecutive"],
+        delays_s=tuple(parameters["delays"]),
+        interval_s=parameters["interval"],
+    )
+    if not 0 < schedule.deadline_s <= 86400:
+        raise InvalidDeclaration(f"deadline is {schedule.deadline_s:g} s; it must be above 0 and at most a day.")
+    if schedule.consecutive < 1 or schedule.stable_for_s < 0 or schedule.interval_s < 0.01:
+        raise InvalidDeclaration("consecutive must be at least 1, stable_for at least 0, interval at least 0.01.")
+    if not schedule.delays_s or min(schedule.delays_s) < 0.01:
+        raise InvalidDeclaration("delays needs at least one entry, and each must be at least 0.01 s.")
+    if schedule.stable_for_s >= schedule.deadline_s:
+        raise InvalidDeclaration(
+            f"stable_for ({schedule.stable_for_s:g} s) is not shorter than deadline ({schedule.deadline_s:g} s), so "
+            "the checks could never pass."
+        )
+    return schedule
+
+
+def trial_options(parameters: Mapping[str, Any], wanted: Wanted) -> TrialOptions:
+    timeout_s = parameters["trial_timeout"]
+    if timeout_s is None:
+        # Nothing can be checked of what does not run; a stop is on trial only when somebody asks for it.
+        timeout_s = DEFAULT_TRIAL_TIMEOUT_S if wanted is Wanted.RUNNING else 0.0
+    schedule = schedule_from(parameters)
+    if wanted is Wanted.RUNNING and 0 < timeout_s <= schedule.deadline_s:
+        raise InvalidDeclaration(
+            f"trial_timeout ({timeout_s:g} s) must be longer than deadline ({schedule.deadline_s:g} s): after the "
+            "verdict of the node there must be time left to confirm."
+        )
+    return TrialOptions(
+        timeout_s=timeout_s,
+        checks=node_checks(parameters) if wanted is Wanted.RUNNING else (),
+        schedule=schedule,
+        retry_failed=parameters["retry_failed"],
+        takeover=parameters["takeover"],
+        accept_no_way_back=parameters["accept_no_way_back"],
+        keep=parameters["keep_releases"],
+    )
+
+
+def node_checks(parameters: Mapping[str, Any]) -> tuple[CheckSpec, ...]:
+    """The node's own checks; that the process lives is always among them."""
+    specs = checks_from(parameters["checks"], parameters.get("address"))
+    here = tuple(spec for spec in specs if spec.vantage is Vantage.NODE)
+    if any(spec.kind == "process" and spec.required for spec in here):
+        return here
+    return (*checks_from([{"process": {}, "name": "the process lives"}], None), *here)
+
+
+def holder_from(parameters: Mapping[str, Any]) -> Holder:
+    return Holder(who=parameters.get("who") or "somebody", run=parameters.get("run") or "")
+
+
+def shown_outcome(state: State, trial_id: str) -> dict[str, Any]:
+    """How a trial stands, as results show it."""
+    report = standing(state, trial_id)
+    opened = state.trial if state.trial is not None and state.trial.id == trial_id else None
+    return {
+        "id": trial_id,
+        "standing": report.standing.value,
+        "reason": report.reason,
+        "evidence": report.ended.evidence if report.ended else None,
+        "guarded": opened.guarded if opened else None,
+    }
+
+
+def _result(node: Node, name: str, change: Change, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    before = shown_release(change.before, change.before.current)
+    after = shown_release(change.before, change.proposal.candidate)
+    if not change.changed:
+        after = before
+    return {
+        "changed": change.changed,
+        "name": name,
+        "before": before,
+        "after": after,
+        "inherited": list(change.proposal.inherited),
+        "trial": shown_outcome(change.after, change.trial) if change.trial else None,
+        "phase": change.after.phase.value,
+        "diff": diff_of(name, before, after, change.proposal.inherited, parameters.get("comparison"))
+        if change.changed
+        else {"before": "", "after": ""},
+    }

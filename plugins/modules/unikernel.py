@@ -1,0 +1,301 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: unikernel
+short_description: Declare the state of a unikernel on its node
+version_added: 0.1.0
+description:
+  - Makes a unikernel run as it is declared, or not run, and begins a B(trial) if that changes anything.
+  - A trial ends with its confirmation by M(unikernel.fleet.release), or with a rollback. The guard, a small program on
+    the node, makes the checks, rolls back at once when they fail or the unikernel ends, and rolls back a trial that
+    nobody confirmed in time, whoever is still alive.
+  - A rollback restores the whole release, image and configuration, from the node's own disk.
+  - Configuration options that are left out keep the value of the running release, and are shown as inherited.
+  - The image has to be in the node's store already; M(unikernel.fleet.image) brings it there.
+author:
+  - The unikernel.fleet authors (@unikernel-fleet)
+requirements:
+  - Python 3.9 or newer on the node; nothing else, unless a check needs a library (V(dns) checks need dnspython).
+extends_documentation_fragment:
+  - unikernel.fleet.attributes
+  - unikernel.fleet.attributes.actiongroup_fleet
+  - unikernel.fleet.node
+  - unikernel.fleet.checks
+  - unikernel.fleet.holder
+  - unikernel.fleet.holder.lock
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  name:
+    description:
+      - Name of the unikernel on its node, 1 to 63 of the characters V(a-z), V(0-9), V(.) and V(-).
+    type: str
+    required: true
+  state:
+    description:
+      - V(running) and V(stopped) need an image, unless there is a release already.
+      - V(absent) stops it and forgets what runs; its history and its kept releases stay, so it can be rolled back to.
+    type: str
+    choices: [running, stopped, absent]
+    default: running
+  sha256:
+    description:
+      - SHA-256 of the image, in hexadecimal. Left out, the running image stays.
+    type: str
+  size:
+    description:
+      - Size of the image in bytes. Needed with O(sha256).
+    type: int
+  build:
+    description:
+      - Which build the image is, for people and for comparisons. Nothing is trusted because of it.
+    type: dict
+    suboptions:
+      source:
+        description: Name of the source.
+        type: str
+      job:
+        description: Name of the job.
+        type: str
+      id:
+        description: UUID of the build.
+        type: str
+      platform:
+        description: The platform it was built for.
+        type: str
+      finished_at:
+        description: When the build was finished, RFC 3339.
+        type: str
+  abi:
+    description:
+      - The ABI that the source says the image has, with C(target) and C(version).
+    type: dict
+  devices:
+    description:
+      - The devices that the source says the image has, each with C(name) and C(type).
+    type: list
+    elements: dict
+  driver:
+    description:
+      - What runs the unikernel. V(unix) is a process of the node.
+      - For the first release, left out means V(unix).
+    type: str
+    choices: [unix]
+  memory_mib:
+    description:
+      - Memory in MiB.
+    type: int
+  cpus:
+    description:
+      - Indices of the CPUs that it may use.
+    type: list
+    elements: int
+  arguments:
+    description:
+      - Its arguments.
+    type: list
+    elements: str
+  secret_arguments:
+    description:
+      - Arguments that follow O(arguments) and are never shown. Other users of the node may see them in the process list.
+    type: list
+    elements: str
+  environment:
+    description:
+      - Its environment variables. Nothing of Ansible's own environment is passed on.
+    type: dict
+  secret_environment:
+    description:
+      - Environment variables that are never shown.
+    type: dict
+  working_directory:
+    description:
+      - The folder on the node in which it is started. It must exist.
+    type: path
+  limits:
+    description:
+      - Limits of the process; those left out are the machine's.
+    type: dict
+    suboptions:
+      open_files:
+        description: Most open files.
+        type: int
+      processes:
+        description: Most processes of its user.
+        type: int
+      file_size_mib:
+        description: Largest file that it may write, in MiB.
+        type: int
+      cpu_time_s:
+        description: Most CPU time, in seconds.
+        type: int
+  restart:
+    description:
+      - Whether it is started again when it ends by itself. Never during a trial; there an end is a failure.
+      - For the first release, left out means V(never).
+    type: str
+    choices: [never, on_failure, always]
+  start_order:
+    description:
+      - From 0 to 100; lower ones start first when the node boots.
+    type: int
+  stop_grace:
+    description:
+      - Seconds from the request to end (SIGTERM) to the kill.
+    type: float
+  trial_timeout:
+    description:
+      - Seconds from the swap within which the change must be confirmed. Must be longer than O(deadline).
+      - V(0) means no trial; the change is confirmed at once, and nothing rolls it back.
+      - Left out, it is V(60) for O(state=running) and V(0) otherwise.
+    type: float
+  retry_failed:
+    description:
+      - Try a release again that failed its trial before. Otherwise it is held, and this module fails.
+    type: bool
+    default: false
+  takeover:
+    description:
+      - When a trial of another run is open, end it with a rollback first. Otherwise this module fails and names it.
+    type: bool
+    default: false
+  accept_no_way_back:
+    description:
+      - Go on although the running release's image is not in the store any more, so that it could not be rolled back to.
+    type: bool
+    default: false
+  keep_releases:
+    description:
+      - How many confirmed releases before the current one are kept to be rolled back to.
+    type: int
+    default: 3
+  comparison:
+    description:
+      - What lies between the running build and the new one, as M(unikernel.fleet.build_info) returns it. Only shown in
+        the diff.
+    type: dict
+seealso:
+  - module: unikernel.fleet.image
+  - module: unikernel.fleet.liveliness
+  - module: unikernel.fleet.release
+"""
+
+EXAMPLES = r"""
+- name: Run the web server, with a way back
+  unikernel.fleet.unikernel:
+    name: www
+    sha256: "{{ image.sha256 }}"
+    size: "{{ image.size }}"
+    arguments: ["--port=8080"]
+    memory_mib: 64
+    checks:
+      - http: http://127.0.0.1:8080/health
+  register: declared
+
+- name: Wait for the verdict of the node
+  unikernel.fleet.liveliness:
+    name: www
+    trial: "{{ declared.trial.id }}"
+  register: liveliness
+  when: declared is changed
+
+- name: Confirm what lives
+  unikernel.fleet.release:
+    name: www
+    state: confirmed
+    trial: "{{ declared.trial.id }}"
+  when:
+    - declared is changed
+    - liveliness.alive
+
+- name: Change one argument; memory, image and everything else stay as they are
+  unikernel.fleet.unikernel:
+    name: www
+    arguments: ["--port=8081"]
+"""
+
+RETURN = r"""
+name:
+  description: The unikernel.
+  type: str
+  returned: success
+  sample: www
+before:
+  description: The confirmed release before, without secrets; null when there was none.
+  type: dict
+  returned: success
+  sample: {"number": 3, "image": {"sha256": "3774...", "size": 131544}, "running": true}
+after:
+  description: The release that was put on trial (or would be, in check mode); the same as RV(before) without a change.
+  type: dict
+  returned: success
+  sample: {"number": 4, "image": {"sha256": "b1bf...", "size": 127448}, "running": true}
+inherited:
+  description: Configuration options that were left out and kept the value of the running release.
+  type: list
+  elements: str
+  returned: success
+  sample: [memory_mib]
+trial:
+  description: The trial that was begun; null without a change and in check mode.
+  type: dict
+  returned: success
+  contains:
+    id:
+      description: Names the trial to M(unikernel.fleet.liveliness) and M(unikernel.fleet.release).
+      type: str
+      sample: 20261122050312-5be0c1fa
+    standing:
+      description: One of V(undecided), V(passed), V(confirmed), V(rolled_back) and V(stranded).
+      type: str
+      sample: undecided
+    reason:
+      description: Why, in a sentence.
+      type: str
+      sample: it is on trial
+    evidence:
+      description: The folder on the node where the evidence of a failed trial lies.
+      type: str
+      sample: null
+    guarded:
+      description: Whether a guard watches over the trial; null when it has ended.
+      type: bool
+      sample: true
+phase:
+  description: The phase that the unikernel is in.
+  type: str
+  returned: success
+  sample: on_trial
+error:
+  description: What kind of refusal it was, for instance V(Held) or V(Busy).
+  type: str
+  returned: failure
+  sample: Held
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.failing import failing
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.hiding import hide_secrets_of_checks
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import specs
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.unikernel import ARGUMENTS, declare
+
+
+def main():
+    module = AnsibleModule(argument_spec=specs(ARGUMENTS), supports_check_mode=True)
+    hide_secrets_of_checks(module)
+    with failing(module):
+        module.exit_json(**declare(module.params, module.check_mode))
+
+
+if __name__ == "__main__":
+    main()
