@@ -51,12 +51,13 @@ def copy(place: Path) -> None:
         place.unlink()
     place.mkdir(parents=True, exist_ok=True)
     wanted = set(files_of_the_checkout())
-    for folder, _folders, names in os.walk(place):
-        if ".git" in Path(folder).relative_to(place).parts[:1]:
-            continue
+    # What the tools left there stays: a repository that ansible-test wants, and its results.
+    kept = {place / ".git", place / "tests" / "output"}
+    for folder, folders, names in os.walk(place):
+        folders[:] = [inner for inner in folders if Path(folder) / inner not in kept]
         for name in names:
             present = Path(folder) / name
-            if present.relative_to(place) not in wanted and "output" not in present.relative_to(place).parts:
+            if present.relative_to(place) not in wanted:
                 present.unlink()
     for name in sorted(wanted):
         source, target = CHECKOUT / name, place / name
@@ -66,9 +67,15 @@ def copy(place: Path) -> None:
         if target.is_symlink() or target.exists():
             target.unlink()
         shutil.copy2(source, target, follow_symlinks=False)
-    for folder, folders, names in os.walk(place, topdown=False):
-        if not folders and not names:
-            Path(folder).rmdir()
+    remove_empty_folders(place, kept)
+
+
+def remove_empty_folders(folder: Path, kept: set[Path]) -> None:
+    for inner in folder.iterdir():
+        if inner.is_dir() and not inner.is_symlink() and inner not in kept:
+            remove_empty_folders(inner, kept)
+            if not any(inner.iterdir()):
+                inner.rmdir()
 
 
 def main() -> int:
