@@ -20,7 +20,7 @@ def diff_of(
     comparison: Optional[Mapping[str, Any]] = None,
 ) -> dict[str, str]:
     """The ``diff`` of a result from two releases as :func:`report.shown_release` gives them."""
-    secrets_changed = bool(before and after and before.get("secrets_digest") != after.get("secrets_digest"))
+    secrets_changed = bool(before and after and before.get("secrets_digests") != after.get("secrets_digests"))
     after_lines = release_lines(after, inherited, secrets_changed)
     if comparison:
         after_lines += ["what is in the build:", *("  " + line for line in comparison_lines(comparison))]

@@ -125,6 +125,7 @@ HOLDER = (Option("who"), Option("run"))
 # What only the plan, the role and the playbooks know: which build is meant, and where it runs.
 DECLARED = (
     Option("node", required=True),
+    Option("sources", "dict", default={}),
     Option("source"),
     Option("job"),
     Option("platform"),

@@ -7,15 +7,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Optional
 
 from ..codec import encode
 from ..errors import FleetError
 from ..model import Instance, Release
 from . import evidence, history
+from .fingerprint import secrets_digests
 from .node import Node, living
-from .state import Phase, State, Trial, secrets_digest
+from .state import Phase, State, Trial
 
 
 def known_names(node: Node) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ def report(node: Node, name: str, history_lines: int = 0, console_lines: int = 0
         "instances": [encode(i) for i in what_runs],
         "trial": shown_trial(state, state.trial),
         "last_trial": encode(state.ended),
-        "held": [encode(replace(hold, fingerprint="")) for hold in state.held],
+        "held": [encode(hold) for hold in state.held],
         "drift": list(drift(node, state, what_runs)),
         "salt": state.salt,
     }
@@ -65,7 +65,7 @@ def shown_release(state: State, release: Optional[Release]) -> Optional[dict[str
     if release is None:
         return None
     shown: dict[str, Any] = encode(release, redact=True)
-    shown["secrets_digest"] = secrets_digest(state, release.configuration)
+    shown["secrets_digests"] = secrets_digests(state.salt, encode(release.configuration))
     return shown
 
 

@@ -12,16 +12,14 @@ point: recovery goes back before it and forward after it.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Optional
 
 from ..checks.model import CheckSpec, Outcome, Schedule, Verdict
 from ..codec import encode
-from ..model import Configuration, Release, secret_fields
+from ..model import Release
+from .fingerprint import fingerprint
 
 SCHEMA = 1
 """Version of ``state.json`` that this collection writes; older ones are migrated, newer ones are refused."""
@@ -176,33 +174,6 @@ def described(release: Optional[Release]) -> str:
     return "absent" if release is None else str(release)
 
 
-def fingerprint(state: State, release: Optional[Release]) -> str:
-    """Equal for equal image, configuration and running state, whatever the number; reveals no secret."""
-    data = None
-    if release is not None:
-        data = [release.image.sha256, encode(release.configuration), release.running]
-    return _digest(state, data)
-
-
-def secrets_digest(state: State, configuration: Configuration) -> str:
-    """Lets a plan compare declared secrets with those that run, without either leaving its machine."""
-    return digest_of_secrets(state.salt, encode(configuration))
-
-
-def digest_of_secrets(salt: str, configuration: dict[str, Any]) -> str:
-    """The same from the encoded form of a configuration."""
-    return _keyed_digest(salt, {name: configuration.get(name) for name in secret_fields()})
-
-
-def _digest(state: State, data: Any) -> str:
-    return _keyed_digest(state.salt, data)
-
-
-def _keyed_digest(salt: str, data: Any) -> str:
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
-    return hmac.new(salt.encode("ascii"), text.encode("utf-8"), hashlib.sha256).hexdigest()
-
-
 # --- from one state to the next -----------------------------------------------------------------
 
 
@@ -284,7 +255,7 @@ def confirmed(state: State, at: str) -> State:
         same = trial.candidate is not None and release.number == trial.candidate.number
         if not same and all(release.number != other.number for other in kept):
             kept.append(release)
-    target = fingerprint(state, trial.candidate)
+    target = fingerprint(state.salt, trial.candidate)
     return replace(
         state,
         phase=Phase.STABLE,
@@ -323,7 +294,7 @@ def reverted(state: State, at: str, boot_id: str, evidence: Optional[str]) -> St
     trial = _open_trial(state)
     held = state.held
     if trial.blame:
-        target = fingerprint(state, trial.candidate)
+        target = fingerprint(state.salt, trial.candidate)
         entry = Held(target, trial.id, trial.reason, at, described(trial.candidate))
         held = (*(h for h in held if h.fingerprint != target), entry)[-MOST_HELD:]
     state = _with_event(state, "rolled_back", at, trial.holder, trial.candidate, state.current, trial, trial.reason)
@@ -363,14 +334,14 @@ def restarted(state: State, boot_id: str) -> State:
 
 def released_from_hold(state: State, release: Optional[Release]) -> State:
     """``retry_failed``: forget that this release failed before."""
-    target = fingerprint(state, release)
+    target = fingerprint(state.salt, release)
     return replace(state, held=tuple(h for h in state.held if h.fingerprint != target))
 
 
 def hold(state: State, release: Release, trial: str, holder: Holder, at: str) -> State:
     """A release that a person rolled back by hand is not brought back by the next run."""
     entry = Held(
-        fingerprint=fingerprint(state, release),
+        fingerprint=fingerprint(state.salt, release),
         trial=trial,
         reason=f"rolled back by {holder.who}",
         at=at,
@@ -381,7 +352,7 @@ def hold(state: State, release: Release, trial: str, holder: Holder, at: str) ->
 
 def hold_on(state: State, release: Optional[Release]) -> Optional[Held]:
     """The record of an earlier failure of the same release, if there is one."""
-    target = fingerprint(state, release)
+    target = fingerprint(state.salt, release)
     return next((h for h in state.held if h.fingerprint == target), None)
 
 

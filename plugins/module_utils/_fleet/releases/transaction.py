@@ -30,6 +30,7 @@ from ..errors import (
 )
 from ..model import Instance, Release
 from . import evidence, state as steps
+from .fingerprint import fingerprint
 from .lock import exclusive
 from .node import Node, living
 from .proposal import Declaration, Proposal, propose
@@ -437,7 +438,7 @@ def _is_so(state: State, proposal: Proposal, what_runs: Sequence[Instance]) -> b
     candidate = proposal.candidate
     if state.phase is not Phase.STABLE:
         return False
-    if steps.fingerprint(state, candidate) != steps.fingerprint(state, state.current):
+    if fingerprint(state.salt, candidate) != fingerprint(state.salt, state.current):
         return False
     expected = state.current.number if state.current is not None and state.current.running else None
     return {i.release for i in what_runs if i.alive} == (set() if expected is None else {expected})

@@ -1,0 +1,115 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The action ``plan``: one comparison of everything that is declared, built and running."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import platform
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.declared import (
+    Lookups,
+    lookups_of,
+    read_declarations,
+)
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.host_variables import variables_reader
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.node_answers import read_answers
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.plan_result import (
+    plan_data,
+    plan_for_plays,
+)
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.plan_text import plan_text
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.durable import write_durably
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan import plan
+
+FACT = "unikernel_fleet_plan"
+BUILD_INFO = "unikernel.fleet.build_info"
+
+ARGUMENTS = {
+    "asked": {"type": "dict", "required": True},
+    "hosts": {"type": "list", "elements": "str", "required": True},
+    "answers": {"type": "str", "default": "unikernel_fleet_running"},
+    "compare": {"type": "bool", "default": True},
+    "remove": {"type": "bool", "default": False},
+    "show": {"type": "str", "choices": ["changes", "all", "nothing"], "default": "changes"},
+    "json_path": {"type": "path"},
+}
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Reads the inventory and the nodes' answers, has all builds looked up by one module run, and compares."""
+
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables: dict[str, Any] = task_vars or {}
+        _, arguments = self.validate_argument_spec(ARGUMENTS)
+        if arguments["remove"] and "ansible_limit" in variables:
+            raise AnsibleActionFail(
+                "What is not declared any more cannot be removed under --limit: a limited run does not see the whole "
+                "inventory. Nothing was changed. Run without --limit, or without removal."
+            )
+        hostvars = variables["hostvars"]
+        declarations = read_declarations(arguments["hosts"], variables_reader(hostvars, self._templar))
+        answers = read_answers(arguments["asked"], arguments["answers"], hostvars.raw_get)
+        lookups = lookups_of(declarations, answers.running_sha256)
+        builds = self._look_up(lookups, arguments["compare"], variables)
+        made = plan(lookups.declared, builds, answers.reports, answers.silent, arguments["remove"])
+        if arguments["json_path"]:
+            _write_json(Path(arguments["json_path"]).expanduser(), plan_data(made))
+        if arguments["show"] != "nothing":
+            Display().display("\n" + plan_text(made, verbose=arguments["show"] == "all"))
+        fact = {**plan_for_plays(made), "run": _this_run()}
+        result.update(changed=False, summary=made.summary, ansible_facts={FACT: fact})
+        return result
+
+    def _look_up(self, lookups: Lookups, compare: bool, variables: dict[str, Any]) -> Mapping[str, Any]:
+        """All builds in one module run; nothing is run when nothing needs a source."""
+        if not lookups.builds:
+            return {}
+        answer = self._execute_module(
+            module_name=BUILD_INFO,
+            module_args={"sources": list(lookups.sources), "builds": list(lookups.builds), "compare": compare},
+            task_vars=variables,
+        )
+        if answer.get("failed"):
+            why = str(answer.get("msg") or answer.get("module_stderr") or "no reason was given").strip()
+            return {
+                build["key"]: {"verdict": "unknown", "error": f"its build could not be looked up: {why}"}
+                for build in lookups.builds
+            }
+        builds: Mapping[str, Any] = answer["builds"]
+        return builds
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    try:
+        write_durably(path, (json.dumps(data, indent=2, sort_keys=True) + "\n").encode("utf-8"), 0o644)
+    except OSError as error:
+        raise AnsibleActionFail(f"The plan cannot be written to {path}: {error.strerror}. Nothing was changed.") from error
+
+
+def _this_run() -> dict[str, str]:
+    """Who runs this playbook, for histories and for the messages that another run gets."""
+    return {"id": uuid.uuid4().hex[:12], "who": f"{_user()}@{platform.node()}"}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"user {os.getuid()}"

@@ -1,0 +1,166 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the inventory declares of each unikernel, read from its variables as they are.
+
+Templating the variables of a thousand hosts costs far more than everything else in a plan, so the caller templates
+only the values that hold a template, and everything here works on plain data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Optional
+
+from ..errors import FleetError, InvalidDeclaration
+from ..layout import DEFAULT_ROOT
+from ..model import checked_name, checked_sha256
+from ..releases.plan import Declared
+from ..releases.proposal import Wanted, merged
+from ..sources.protocol import Lookup
+from .options import CONFIGURATION, PREFIX, configuration_given
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One host's declaration, and what is needed to look its build up and to ask its node."""
+
+    declared: Declared
+    root: str = DEFAULT_ROOT
+    source: Optional[str] = None
+    sources: Optional[Mapping[str, Any]] = None
+
+
+def read_declarations(
+    hosts: Sequence[str], variables_of: Callable[[str], Mapping[str, Any]]
+) -> tuple[Declaration, ...]:
+    """The declaration of each host; what cannot be read is an entry with an error, never an exception."""
+    return tuple(_read(host, variables_of) for host in hosts)
+
+
+def _read(host: str, variables_of: Callable[[str], Mapping[str, Any]]) -> Declaration:
+    try:
+        return declaration_of(host, variables_of(host))
+    except FleetError as error:
+        return Declaration(Declared(host=host, name=host, node="?", error=str(error)))
+
+
+def declaration_of(host: str, variables: Mapping[str, Any]) -> Declaration:
+    """One declaration from its templated variables; InvalidDeclaration names the variable that does not fit."""
+    name = checked_name(variables.get(PREFIX + "name") or host)
+    node = variables.get(PREFIX + "node")
+    if not isinstance(node, str) or not node:
+        raise InvalidDeclaration(f"{host}: unikernel_node does not name the node that runs it.")
+    declared = Declared(host=host, name=name, node=node)
+    root = variables.get(PREFIX + "root") or DEFAULT_ROOT
+    try:
+        declared = replace(
+            declared,
+            wanted=_wanted(variables),
+            lookup=lookup_of(variables, name),
+            configuration=configuration_of(variables),
+            retry_failed=bool(variables.get(PREFIX + "retry_failed") or False),
+        )
+    except InvalidDeclaration as error:
+        return Declaration(replace(declared, error=str(error)), root)
+    return Declaration(declared, root, variables.get(PREFIX + "source"), variables.get(PREFIX + "sources"))
+
+
+def configuration_of(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration fields that are declared, checked and in their encoded form."""
+    given = configuration_given({option.name: variables.get(option.variable) for option in CONFIGURATION})
+    merged(None, given)
+    return given
+
+
+def lookup_of(variables: Mapping[str, Any], name: str) -> Lookup:
+    """Which build is declared: the latest one, or one by its id or its sha256."""
+    build = variables.get(PREFIX + "build") or LATEST
+    sha256 = variables.get(PREFIX + "sha256")
+    return Lookup(
+        job=variables.get(PREFIX + "job") or name,
+        platform=variables.get(PREFIX + "platform"),
+        id=None if build == LATEST or sha256 else str(build),
+        sha256=checked_sha256(sha256) if sha256 else None,
+        channel=variables.get(PREFIX + "channel"),
+    )
+
+
+def representatives(declarations: Sequence[Declaration]) -> dict[str, str]:
+    """Per node and state folder, the one inventory host through which it is asked."""
+    chosen: dict[tuple[str, str], str] = {}
+    for one in declarations:
+        if one.declared.node != "?":
+            chosen.setdefault((one.declared.node, one.root), one.declared.host)
+    return {host: node for (node, _root), host in chosen.items()}
+
+
+@dataclass(frozen=True)
+class Lookups:
+    """All look-ups of a plan in the form of ``build_info``'s options."""
+
+    sources: tuple[dict[str, Any], ...]
+    builds: tuple[dict[str, Any], ...]
+    declared: tuple[Declared, ...]
+    """The declarations, each with the key of its look-up."""
+
+
+def lookups_of(declarations: Sequence[Declaration], running_sha256: Mapping[tuple[str, str], str]) -> Lookups:
+    """Equal look-ups are made once. ``running_sha256``: by node and name, what a build is compared with."""
+    sources: dict[str, dict[str, Any]] = {}
+    builds: dict[str, dict[str, Any]] = {}
+    declared = []
+    for one in declarations:
+        entry = one.declared
+        if entry.error is None and entry.wanted is not Wanted.ABSENT and one.source is not None:
+            error = _use_source(one, sources)
+            if error is not None:
+                entry = replace(entry, error=error)
+            else:
+                build = _build_options(one, running_sha256.get((entry.node, entry.name)))
+                key = json.dumps(build, sort_keys=True)
+                builds.setdefault(key, {"key": key, **build})
+                entry = replace(entry, lookup_key=key)
+        declared.append(entry)
+    return Lookups(tuple(sources.values()), tuple(builds.values()), tuple(declared))
+
+
+def _use_source(one: Declaration, sources: dict[str, dict[str, Any]]) -> Optional[str]:
+    options = (one.sources or {}).get(one.source or "")
+    if not isinstance(options, Mapping):
+        known = ", ".join(sorted(one.sources or {})) or "none"
+        return f"unikernel_source is {one.source!r}, and unikernel_sources declares: {known}"
+    complete = {"name": one.source, **options}
+    first = sources.setdefault(str(one.source), complete)
+    if first != complete:
+        return f"the source {one.source!r} is declared differently for different unikernels"
+    return None
+
+
+def _build_options(one: Declaration, running: Optional[str]) -> dict[str, Any]:
+    lookup = one.declared.lookup
+    options = {
+        "source": one.source,
+        "job": lookup.job,
+        "platform": lookup.platform,
+        "id": lookup.id,
+        "sha256": lookup.sha256,
+        "channel": lookup.channel,
+        "running_sha256": running,
+    }
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _wanted(variables: Mapping[str, Any]) -> Wanted:
+    state = variables.get(PREFIX + "state") or Wanted.RUNNING.value
+    try:
+        return Wanted(state)
+    except ValueError:
+        raise InvalidDeclaration(
+            f"unikernel_state is {state!r}; it must be one of {', '.join(w.value for w in Wanted)}."
+        ) from None
