@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Optional
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 CONTROLLER = sys.version_info >= (3, 11)
+CONTROLLER_AREAS = frozenset({"action", "filter", "inventory", "playbooks", "roles"})
+NODES_ONLY = f"Python {sys.version_info[0]}.{sys.version_info[1]} is for nodes only; this tests the controller's side"
 
 # Times vary on shared machines, so no example has a deadline. "tests" is the same on every run; "fuzz" never is.
 settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -22,10 +27,22 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
 
 
+class OfTheController(pytest.Module):
+    """A file of tests of what only a controller has; it is not even imported where its imports cannot work."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        pytest.skip(NODES_ONLY, allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Optional[pytest.Module]:
+    if CONTROLLER or not CONTROLLER_AREAS.intersection(module_path.parent.parts):
+        return None
+    return OfTheController.from_parent(parent, path=module_path)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if CONTROLLER:
         return
-    reason = f"Python {sys.version_info[0]}.{sys.version_info[1]} is for nodes only; this tests the controller's side"
     for item in items:
         if item.get_closest_marker("controller"):
-            item.add_marker(pytest.mark.skip(reason=reason))
+            item.add_marker(pytest.mark.skip(reason=NODES_ONLY))

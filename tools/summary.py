@@ -31,8 +31,12 @@ def counted_tests(reports: Path) -> tuple[dict[str, Counter[str]], Counter[tuple
                 count["failed"] += 1
             elif skipped is not None:
                 count["skipped"] += 1
-                reason = " ".join(skipped.get("message", "no reason given").split())
-                test = f"{case.get('classname', '')}.{case.get('name', '')}".partition("[")[0]
+                reason = skipped.get("message", "no reason given")
+                # Of a file that was skipped whole, pytest puts the reason at the end of the element's text.
+                if reason == "collection skipped":
+                    reason = (skipped.text or "").rpartition("Skipped: ")[2].rstrip("'\")\n ")
+                reason = " ".join(reason.split())
+                test = f"{case.get('classname', '')}.{case.get('name', '')}".lstrip(".").partition("[")[0]
                 skips[path.stem, test, reason[:LONGEST_REASON]] += 1
             else:
                 count["passed"] += 1
