@@ -23,7 +23,7 @@ DEV := $(CURDIR)/.venv/dev/bin
 RUN := $(CURDIR)/.venv/run/bin
 IMPORTER := $(CURDIR)/.venv/importer/bin
 STEP := $(DEV)/python $(CURDIR)/tools/step.py
-PYTEST := $(DEV)/python -m pytest -q -p no:randomly
+PYTEST := $(DEV)/python -m pytest -q
 
 # A user's own settings of Ansible, pytest or Python must not change what is tested or shown.
 unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_ROLES_PATH ANSIBLE_LIBRARY PYTEST_ADDOPTS PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
@@ -79,7 +79,7 @@ test: venv-dev tree ## run everything below that belongs to a change; ends with 
 	@rm -rf $(REPORTS)
 	@status=0; \
 	$(MAKE) -j$(JOBS) lint sanity || status=1; \
-	$(MAKE) unit unit-others molecule faults || status=1; \
+	FLEET_FORM=short $(MAKE) unit unit-others molecule faults || status=1; \
 	$(DEV)/python tools/summary.py $(REPORTS) || status=1; \
 	exit $$status
 

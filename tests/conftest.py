@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 CONTROLLER = sys.version_info >= (3, 11)
+SHORT = os.environ.get("FLEET_FORM") == "short"
 CONTROLLER_AREAS = frozenset({"action", "filter", "inventory", "playbooks", "roles"})
 NODES_ONLY = f"Python {sys.version_info[0]}.{sys.version_info[1]} is for nodes only; this tests the controller's side"
 
@@ -41,8 +42,8 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if CONTROLLER:
-        return
     for item in items:
-        if item.get_closest_marker("controller"):
+        if SHORT and item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="long, and this is the short form; `make faults` runs it"))
+        if not CONTROLLER and item.get_closest_marker("controller"):
             item.add_marker(pytest.mark.skip(reason=NODES_ONLY))
