@@ -1,0 +1,33 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The drivers there are, by the word in ``unikernel_driver``. A static table: Ansible packs what is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..errors import InvalidDeclaration
+from ..images.store import ImageStore
+from ..layout import NodeLayout
+from ..runtime.detached import DetachedSupervisor
+from .protocol import Driver
+from .unix import UnixDriver
+
+
+def _unix(layout: NodeLayout, store: ImageStore) -> Driver:
+    return UnixDriver(layout, store, DetachedSupervisor())
+
+
+DRIVERS: Mapping[str, Callable[[NodeLayout, ImageStore], Driver]] = {"unix": _unix}
+
+
+def open_driver(name: str, layout: NodeLayout, store: ImageStore) -> Driver:
+    """The driver of that name on this node; InvalidDeclaration when there is none."""
+    try:
+        opener = DRIVERS[name]
+    except KeyError:
+        known = ", ".join(sorted(DRIVERS))
+        raise InvalidDeclaration(f"There is no driver {name!r}; known: {known}. Nothing was changed.") from None
+    return opener(layout, store)

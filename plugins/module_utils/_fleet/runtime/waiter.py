@@ -1,0 +1,600 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The waiter: the small process that starts one instance, waits for it, and records how it ended.
+
+Nothing else in the library is like this file: it must run on its own, from its source text alone
+(``python -I -S - waiter FOLDER`` with this file on standard input), because the zip from which Ansible runs a module
+is gone when the instance is still alive, and because it should be up in a few hundredths of a second. Hence no
+relative imports, few imports at all, and its own small copy of the durable write. ``process.py`` and ``detached.py``
+import what they need from here, so that the rest is said once.
+
+Files in the folder of an instance, all of them 0600:
+
+=================  ==========================================================================================
+``spec.json``      how to run it (:class:`supervisor.ProcessSpec` as JSON, and a token); written by the starter
+``run.json``       which process it is: pid, start_ticks, boot_id, waiter, started_at, restarts, token
+``exit.json``      how that process ended; ``of`` names it, so an old record never speaks for a later process
+``console.log``    what it wrote, handed to it as standard output and error; ``console.log.1`` is the part before
+``stopping``       a stop was asked for: nothing is started any more
+``on-trial``       while it exists, an instance that ends is not restarted
+``waiter.lock``    held (flock) as long as a waiter lives; names it
+``waiter.error``   the traceback of a waiter that failed
+=================  ==========================================================================================
+
+The starter reads one line of JSON from the waiter's standard output: ``started``, ``already`` or ``error``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself would cost a tenth of the start-up time
+    from typing import Any, NoReturn, Optional
+
+SPEC = "spec.json"
+RUN = "run.json"
+EXIT = "exit.json"
+CONSOLE = "console.log"
+CONSOLE_BEFORE = "console.log.1"
+STOPPING = "stopping"
+ON_TRIAL = "on-trial"
+LOCK = "waiter.lock"
+ERROR = "waiter.error"
+
+MARK = "UNIKERNEL_INSTANCE"
+"""Variable in the environment of an instance: its value, the token of the start, shows whose a stray process is."""
+
+LOCK_PATIENCE_S = 5.0
+SWEEP_PATIENCE_S = 3.0
+LOOK_MIN_S, LOOK_MAX_S = 0.02, 0.5
+"""Bounds of the time between two looks at the size of the console."""
+NOT_STARTED = 127
+"""Exit status of a child that could not become the program."""
+
+
+# --- processes: read by process.py too ------------------------------------------------------------
+
+
+def process_stat(pid: int) -> Optional[list[str]]:
+    """Fields of ``/proc/PID/stat`` from the state on (so field N of proc(5) is item N - 3); None: no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return None
+    # The second field is the program's name in parentheses, and a name may hold spaces and parentheses itself.
+    fields = text[text.rfind(b")") + 1 :].decode("ascii", "replace").split()
+    return fields if len(fields) > 21 else None
+
+
+def lives(stat: Optional[list[str]]) -> bool:
+    """Whether these fields are those of a process that still runs; a zombie only waits to be buried."""
+    return stat is not None and stat[0] not in ("Z", "X", "x")
+
+
+def start_ticks_of(stat: list[str]) -> int:
+    """When the process was started, in clock ticks since boot (field 22)."""
+    return int(stat[19])
+
+
+def session_of(stat: list[str]) -> int:
+    return int(stat[3])
+
+
+def boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def identity_text(pid: int, start_ticks: int, boot: str) -> str:
+    return f"{pid}:{start_ticks}:{boot}"
+
+
+def open_pidfd(pid: int) -> Optional[int]:
+    """A descriptor that stays with this process whatever becomes of its number.
+
+    None where kernel, Python or a container's filter has no pidfd. ProcessLookupError when there is no such process.
+    """
+    if not hasattr(os, "pidfd_open") or not hasattr(signal, "pidfd_send_signal"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.EPERM, errno.EINVAL):
+            return None
+        raise
+
+
+def signal_verified(pid: int, start_ticks: int, number: int) -> bool:
+    """Send a signal to exactly this process; False when it is gone. PermissionError when it is not ours to signal.
+
+    The descriptor is opened first and the start time compared after that: from there on the number cannot come to
+    mean another process. Without pidfd only the comparison remains, with microseconds between it and the signal.
+    """
+    try:
+        descriptor = open_pidfd(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        stat = process_stat(pid)
+        if stat is None or not lives(stat) or start_ticks_of(stat) != start_ticks:
+            return False
+        if descriptor is None:
+            os.kill(pid, number)
+        else:
+            signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+    return True
+
+
+def leftovers(session: Optional[int], token: str) -> list[tuple[int, int]]:
+    """(pid, start_ticks) of the processes that an instance left behind.
+
+    Those are the members of its session, and whoever carries its token in the environment, in whatever session.
+    Give the session only while its number certainly still means ours (its leader lives, is a zombie, or was seen
+    alive just now): after that, the number may have come to mean a stranger's session.
+    """
+    mark = f"{MARK}={token}".encode("ascii")
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        stat = process_stat(int(entry))
+        if stat is None or not lives(stat):
+            continue
+        ours = session is not None and session_of(stat) == session
+        if not ours:
+            try:
+                with open(f"/proc/{entry}/environ", "rb") as file:
+                    ours = mark in file.read().split(b"\0")
+            except OSError:
+                continue
+        if ours:
+            found.append((int(entry), start_ticks_of(stat)))
+    return found
+
+
+def sweep(session: Optional[int], token: str) -> bool:
+    """Kill what an instance left behind; looks again until nothing is left. False when something would not die."""
+    give_up = time.monotonic() + SWEEP_PATIENCE_S
+    while True:
+        strays = leftovers(session, token)
+        if not strays:
+            return True
+        if time.monotonic() > give_up:
+            return False
+        for pid, start_ticks in strays:
+            with contextlib.suppress(PermissionError):
+                signal_verified(pid, start_ticks, signal.SIGKILL)
+        time.sleep(0.002)
+
+
+# --- files ------------------------------------------------------------------------------------------
+
+
+def read_json(path: str) -> Any:
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def write_durably(path: str, data: Any) -> None:
+    """What ``durable.write_durably`` does, again, because this file must run on its own."""
+    temporary = f"{path}.{os.getpid()}.new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            view = memoryview(json.dumps(data).encode("ascii"))
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def wall() -> str:
+    now = time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
+
+
+# --- the child --------------------------------------------------------------------------------------
+
+
+class NotStarted(Exception):
+    """The program could not be started; ``str()`` says at which step and why."""
+
+
+def become_program(spec: dict[str, Any], console: int, gate: int, complaints: int) -> NoReturn:
+    """In the child: wait for the record of this process, take on the limits, become the program. Never returns."""
+    step = "prepare its process"
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in range(1, signal.NSIG):
+            # Not all of them can be set, and Python itself ignores SIGPIPE and SIGXFSZ, which exec would hand on.
+            with contextlib.suppress(OSError, ValueError):
+                signal.signal(number, signal.SIG_DFL)
+        os.setsid()
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if os.read(gate, 1) != b"!":
+            os._exit(NOT_STARTED)  # the waiter died before this process was on record: then it must not be
+        nothing = os.open("/dev/null", os.O_RDWR)
+        os.dup2(nothing, 0)
+        os.dup2(console, 1)
+        os.dup2(console, 2)
+        os.umask(spec["umask"])
+        if spec["cpus"]:
+            step = f"use the CPUs {spec['cpus']}"
+            os.sched_setaffinity(0, spec["cpus"])
+        for name, (soft, hard) in spec["limits"].items():
+            step = f"set {name} to {soft}"
+            resource.setrlimit(getattr(resource, name), (soft, hard))
+        if spec["group_id"] is not None:
+            step = f"become the group {spec['group_id']}"
+            os.setgroups([])
+            os.setgid(spec["group_id"])
+        if spec["user_id"] is not None:
+            step = f"become the user {spec['user_id']}"
+            os.setuid(spec["user_id"])
+        step = f"enter the folder {spec['directory']}"
+        os.chdir(spec["directory"])
+        step = f"execute {spec['program']}"
+        environment = {octets(key): octets(value) for key, value in spec["environment"].items()}
+        environment[octets(MARK)] = octets(spec["token"])
+        for patience_s in (0.01, 0.03, 0.1, 0.3, 0.0):
+            try:
+                os.execve(octets(spec["program"]), [octets(word) for word in spec["argv"]], environment)
+            except OSError as error:
+                # Someone who forked just now may hold the image open for writing until their exec.
+                if error.errno != errno.ETXTBSY or not patience_s:
+                    raise
+                time.sleep(patience_s)
+    except BaseException as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        with contextlib.suppress(OSError):
+            os.write(complaints, f"could not {step}: {reason}".encode("utf-8", "replace")[:4000])
+    os._exit(NOT_STARTED)
+
+
+def octets(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+# --- the waiter -------------------------------------------------------------------------------------
+
+
+class Waiter:
+    """One instance and its restarts, from the first start until it has ended for good."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.boot = boot_id()
+        own = process_stat(os.getpid())
+        self.identity = identity_text(os.getpid(), start_ticks_of(own) if own else 0, self.boot)
+        self.told_to_end = False
+        self.restarts = 0
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.folder, name)
+
+    def run(self) -> None:
+        """Everything. The starter hears of the first start; later ones only show in ``run.json``."""
+        try:
+            running = self.take_lock()
+            if running is not None:
+                answer({"already": running})
+                return
+            if os.path.exists(self.path(STOPPING)):
+                raise NotStarted("a stop was asked for in the meantime")
+            self.spec = read_json(self.path(SPEC))
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self.console = os.open(self.path(CONSOLE), flags, 0o600)
+            self.listen_to_signals()
+            pid = self.launch()
+        except NotStarted as error:
+            answer({"error": str(error)})
+            return
+        except (OSError, ValueError) as error:
+            answer({"error": f"could not prepare {self.folder}: {error}"})
+            return
+        answer({"started": self.instance})
+        self.attend_until_the_end(pid)
+
+    def take_lock(self) -> Optional[str]:
+        """Hold the lock for the rest of this process's life, or return the identity of what runs here already."""
+        descriptor = os.open(self.path(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        give_up = time.monotonic() + LOCK_PATIENCE_S
+        while True:
+            held = True
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held = False
+            running = self.running()
+            if running is not None:
+                return running
+            if held:
+                break
+            if time.monotonic() > give_up:
+                raise NotStarted("the waiter of an earlier start does not end")
+            time.sleep(0.01)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, self.identity.encode("ascii"))
+        return None
+
+    def running(self) -> Optional[str]:
+        try:
+            run = read_json(self.path(RUN))
+        except FileNotFoundError:
+            return None
+        stat = process_stat(run["pid"])
+        if stat is None or not lives(stat) or start_ticks_of(stat) != run["start_ticks"] or run["boot_id"] != self.boot:
+            return None
+        return identity_text(run["pid"], run["start_ticks"], run["boot_id"])
+
+    def listen_to_signals(self) -> None:
+        """SIGCHLD and SIGTERM wake the poll; SIGTERM means: restart nothing any more, but do see the child out."""
+        self.wakeup, write_end = os.pipe()
+        os.set_blocking(self.wakeup, False)
+        os.set_blocking(write_end, False)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.signal(signal.SIGTERM, self.on_term)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def on_term(self, number: int, frame: object) -> None:
+        self.told_to_end = True
+
+    def sleep(self, seconds: float) -> None:
+        """Until a signal comes, or that long."""
+        poll = select.poll()
+        poll.register(self.wakeup, select.POLLIN)
+        if poll.poll(max(0, int(seconds * 1000))):
+            with contextlib.suppress(BlockingIOError):
+                os.read(self.wakeup, 4096)
+
+    def launch(self) -> int:
+        """Start the program and return its pid; OSError or NotStarted leave no process behind.
+
+        The child waits at a gate until it is on record durably, and ends by itself when the gate falls shut.
+        So however this process dies, no instance runs of which nobody knows.
+        """
+        gate, open_gate = os.pipe()
+        complaints, complain = os.pipe()
+        # Blocked around the fork: a signal to the newborn must find the default action, not this process's handlers.
+        mask = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+        pid = os.fork()
+        if pid == 0:
+            os.close(open_gate)
+            os.close(complaints)
+            become_program(self.spec, self.console, gate, complain)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.close(gate)
+        os.close(complain)
+        try:
+            try:
+                self.record_start(pid)
+                with contextlib.suppress(BrokenPipeError):
+                    os.write(open_gate, b"!")
+            finally:
+                os.close(open_gate)
+        except BaseException:
+            os.waitpid(pid, 0)
+            os.close(complaints)
+            raise
+        with open(complaints, "rb") as reader:
+            complaint = reader.read().decode("utf-8", "replace")
+        if complaint:
+            os.waitpid(pid, 0)
+            with contextlib.suppress(OSError):
+                self.record_exit(NOT_STARTED, None, complaint)
+            raise NotStarted(complaint)
+        return pid
+
+    def record_start(self, pid: int) -> None:
+        stat = process_stat(pid)
+        if stat is None:
+            raise NotStarted("its process vanished before it became the program")
+        self.instance = identity_text(pid, start_ticks_of(stat), self.boot)
+        self.started = time.monotonic()
+        write_durably(
+            self.path(RUN),
+            {
+                "pid": pid,
+                "start_ticks": start_ticks_of(stat),
+                "boot_id": self.boot,
+                "waiter": self.identity,
+                "started_at": wall(),
+                "restarts": self.restarts,
+                "token": self.spec["token"],
+            },
+        )
+
+    def record_exit(self, status: Optional[int], number: Optional[int], meaning: str) -> None:
+        record = {"of": self.instance, "status": status, "signal": number, "at": wall(), "meaning": meaning}
+        for patience_s in (0.1, 0.4, 1.0, 0.0):
+            try:
+                write_durably(self.path(EXIT), record)
+                return
+            except OSError:
+                if not patience_s:
+                    raise
+                time.sleep(patience_s)  # a full disk may have room again
+
+    def attend_until_the_end(self, first: int) -> None:
+        pid: Optional[int] = first
+        in_a_row = 0
+        while True:
+            failed = True
+            if pid is not None:
+                failed = self.attend(pid)
+                if time.monotonic() - self.started >= self.spec["restart_healthy_s"]:
+                    in_a_row = 0
+            if not self.restarts_after(failed):
+                return
+            if in_a_row >= self.spec["restart_limit"]:
+                self.add_to_exit(f"; given up after {in_a_row} restarts in a row")
+                return
+            self.pause(min(self.spec["restart_delay_s"] * 2.0**in_a_row, self.spec["restart_delay_max_s"]))
+            if not self.restarts_after(failed):
+                return
+            in_a_row += 1
+            self.restarts += 1
+            try:
+                pid = self.launch()
+            except (OSError, NotStarted):
+                pid = None
+
+    def restarts_after(self, failed: bool) -> bool:
+        if self.told_to_end or os.path.exists(self.path(STOPPING)) or os.path.exists(self.path(ON_TRIAL)):
+            return False
+        return bool(self.spec["restart"] == "always" or (self.spec["restart"] == "on_failure" and failed))
+
+    def pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not self.told_to_end and time.monotonic() < end:
+            self.sleep(end - time.monotonic())
+
+    def add_to_exit(self, remark: str) -> None:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            record = read_json(self.path(EXIT))
+            self.record_exit(record["status"], record["signal"], record["meaning"] + remark)
+
+    def attend(self, pid: int) -> bool:
+        """Wait for the end, keep the console bounded meanwhile, record, sweep. True when it ended in failure."""
+        look_s, size = LOOK_MIN_S, 0
+        while True:
+            # WNOWAIT: as a zombie it keeps its number, so the session certainly is ours while it is swept.
+            end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if end is not None:
+                break
+            self.sleep(look_s)
+            look_s, size = self.look_at_console(look_s, size)
+        if end.si_code == os.CLD_EXITED:
+            status, number = end.si_status, None
+            meaning = f"exited with status {status}"
+        else:
+            status, number = None, end.si_status
+            meaning = f"killed by {signal_name(number)}"
+        with contextlib.suppress(OSError):
+            self.record_exit(status, number, meaning)
+        sweep(pid, self.spec["token"])
+        os.waitpid(pid, 0)
+        self.look_at_console(LOOK_MIN_S, 0)
+        return status != 0
+
+    def look_at_console(self, elapsed_s: float, size_before: int) -> tuple[float, int]:
+        """Move the console away when it is above its bound; returns when to look again and its size.
+
+        Copied and cut, not renamed: the instance writes to this very file (in append mode, so it goes on at the new
+        end). What it writes between the copy and the cut is lost. That is the price for never blocking it.
+        """
+        bound = self.spec["console_bytes"]
+        size = os.fstat(self.console).st_size
+        if size > bound:
+            # No room for the copy is no reason to let the console eat the rest of the disk.
+            with contextlib.suppress(OSError):
+                self.keep_copy(size, bound)
+            os.ftruncate(self.console, 0)
+            return LOOK_MIN_S, 0
+        grown = size - size_before
+        if grown <= 0:
+            return min(elapsed_s * 2, LOOK_MAX_S), size
+        until_full_s = (bound - size) * elapsed_s / grown
+        return min(max(until_full_s / 2, LOOK_MIN_S), LOOK_MAX_S), size
+
+    def keep_copy(self, size: int, bound: int) -> None:
+        temporary = self.path(CONSOLE_BEFORE) + ".new"
+        copy = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            position = size - bound
+            while position < size:
+                chunk = os.pread(self.console, min(1 << 18, size - position), position)
+                if not chunk:
+                    break
+                position += os.write(copy, chunk)
+        finally:
+            os.close(copy)
+        os.replace(temporary, self.path(CONSOLE_BEFORE))
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+# --- coming up --------------------------------------------------------------------------------------
+
+
+def answer(message: dict[str, str]) -> None:
+    """Tell the starter, then let go of it: whoever closes its end, or the connection behind it, is no more ours."""
+    with contextlib.suppress(OSError):
+        os.write(1, (json.dumps(message) + "\n").encode("ascii"))
+    nothing = os.open("/dev/null", os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    os.close(nothing)
+
+
+def close_inherited() -> None:
+    """Everything but the standard three: a pipe of Ansible's kept open here would keep its task from ending."""
+    for entry in os.listdir("/proc/self/fd"):
+        if int(entry) > 2:
+            with contextlib.suppress(OSError):
+                os.close(int(entry))
+
+
+def main(argv: list[str]) -> int:
+    """``waiter FOLDER``: go to the background, in a session of its own, and wait there. Returns at once."""
+    if len(argv) != 2 or argv[0] != "waiter":
+        sys.stderr.write("usage: waiter FOLDER\n")
+        return 2
+    folder = os.path.abspath(argv[1])
+    if os.fork():
+        return 0
+    try:
+        os.setsid()
+        if os.fork():
+            os._exit(0)  # only a session's leader can be given a terminal, and this one ends here
+        os.chdir("/")
+        os.umask(0o077)
+        close_inherited()
+        Waiter(folder).run()
+    except BaseException:
+        import traceback  # costs 10 ms, so only when it is needed
+
+        with contextlib.suppress(OSError), open(os.path.join(folder, ERROR), "w", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+        answer({"error": traceback.format_exc(limit=-1).strip()})
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
