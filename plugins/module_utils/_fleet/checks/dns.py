@@ -153,7 +153,7 @@ def _declared_answer(text: str, rdtype: Any) -> str:
         escaped = text.replace("\\", "\\\\").replace('"', '\\"')
         text = f'"{escaped}"'
     try:
-        return _normal(dns.rdata.from_text(dns.rdataclass.IN, rdtype, text, dns.name.root))
+        return _normal(dns.rdata.from_text(dns.rdataclass.IN, rdtype, text, dns.name.root, relativize=False))
     except (dns.exception.DNSException, ValueError) as error:
         kind = dns.rdatatype.to_text(rdtype)
         raise InvalidDeclaration(f"answers: {text!r} is no {kind} record: {_in_words(error)}.") from None

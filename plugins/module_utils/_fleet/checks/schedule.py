@@ -77,7 +77,10 @@ def checked_schedule(schedule: Schedule) -> Schedule:
             "The schedule of the checks needs a deadline_s above 0, at least one of delays_s, and consecutive of at "
             "least 1. Nothing was changed."
         )
-    shortest_s = max(schedule.stable_for_s, (schedule.consecutive - 1) * schedule.interval_s)
+    # The last of the passes may come before its interval is over, as soon as the span is.
+    shortest_s = schedule.stable_for_s
+    if shortest_s <= (schedule.consecutive - 2) * schedule.interval_s or not shortest_s:
+        shortest_s = (schedule.consecutive - 1) * schedule.interval_s
     if shortest_s >= schedule.deadline_s:
         raise InvalidDeclaration(
             f"The schedule of the checks can never pass: {schedule.consecutive} passes in a row and "
@@ -143,12 +146,14 @@ class _Run:
         if self._stop is not None:
             _in_background("watch for the stop of checks", lambda: self._watch(self._stop))
         first_look = _Look(self._inspect)
-        decision = None
-        while decision is None:
-            self._begin_what_is_due()
+        for course in self._courses:
+            if course.check is None:
+                self._record(course, _attempt(0.0, _UNBOUND, 0.0), True)
+        self._begin_what_is_due()
+        while (decision := self._decision()) is None:
             self._wait()
             self._give_up_what_hangs()
-            decision = self._decision()
+            self._begin_what_is_due()
         identity = first_look.identity(self._look_s())
         if decision.outcome is Outcome.PASS:
             decision, identity = self._same_instance(decision, identity)
@@ -168,14 +173,12 @@ class _Run:
     def _begin_what_is_due(self) -> None:
         now_s = self._now_s()
         for number, course in enumerate(self._courses):
-            if course.begun_s is None and self._due_s(course) <= now_s < self._schedule.deadline_s:
-                self._begin(number, course, now_s)
+            if course.check is None or course.begun_s is not None:
+                continue
+            if self._due_s(course) <= now_s < self._schedule.deadline_s:
+                self._begin(number, course, course.check, now_s)
 
-    def _begin(self, number: int, course: _Course, now_s: float) -> None:
-        check = course.check
-        if check is None:
-            # Its one attempt, the failure to bind it, is recorded already.
-            return
+    def _begin(self, number: int, course: _Course, check: Check, now_s: float) -> None:
         timeout_s = min(course.spec.timeout_s, self._schedule.deadline_s - now_s)
         course.begun_s = now_s
         course.given_up_s = now_s + timeout_s + min(_GRACE_S, course.spec.timeout_s / 2)
@@ -206,7 +209,7 @@ class _Run:
         for course in self._courses:
             if course.is_awaited:
                 times.append(course.given_up_s)
-            elif course.begun_s is None and course.check is not None:
+            elif course.begun_s is None and course.check is not None and now_s < deadline_s:
                 times.append(self._due_s(course))
         arrival = None
         with suppress(queue.Empty):
@@ -260,9 +263,6 @@ class _Run:
     def _decision(self) -> Optional[Decision]:
         if self._stop is not None and self._stop.is_set():
             return Decision(Outcome.INCONCLUSIVE, "The checks were stopped before they had decided anything.")
-        for course in self._courses:
-            if course.check is None and course.progress.last is None:
-                self._record(course, _attempt(0.0, _UNBOUND, 0.0), True)
         any_required = any(course.spec.required for course in self._courses)
         awaited = any(
             course.is_awaited and (course.spec.required or (not any_required and not course.progress.attempts))
