@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.builder_web import BuilderWeb
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.protocol import SourceOptions
 from ansible_collections.unikernel.fleet.tests.support.builder_web_scenarios import SCENARIOS, Place

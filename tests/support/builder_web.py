@@ -60,7 +60,7 @@ TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def captured(name: str) -> list[tuple[int, list[tuple[str, str]], bytes]]:
     """The answers in a recorded file: status, headers as written, body."""
     raw = (CAPTURES / name).read_bytes()
@@ -398,7 +398,9 @@ class BuilderWebDouble:
             found = next((b for b in self._of_job(job, queries.get("platform")) if b.main_binary), None)
             if found is None:
                 return not_found()
-            return redirect("307 Temporary Redirect", "Location", "/".join(["/job", quote(job), "build", found.uuid, *rest]))
+            return redirect(
+                "307 Temporary Redirect", "Location", "/".join(["/job", quote(job), "build", found.uuid, *rest])
+            )
         build = self._find(uuid)
         if build is None:
             return not_found()
@@ -407,7 +409,9 @@ class BuilderWebDouble:
         if rest[0] == "f" and len(rest) > 1:
             return self._file(asked, build, "/".join(rest[1:]))
         if rest == ["main-binary"] and build.main_binary:
-            return redirect("302 Found", "location", f"/job/{quote(job)}/build/{build.uuid}/f/{quote(build.main_binary)}")
+            return redirect(
+                "302 Found", "location", f"/job/{quote(job)}/build/{build.uuid}/f/{quote(build.main_binary)}"
+            )
         if rest in (["script"], ["console"]):
             text = (build.script if rest == ["script"] else build.console).encode("utf-8")
             return file_reply(text, len(text), hashlib.sha256(text).hexdigest(), TEXT)
@@ -430,7 +434,9 @@ class BuilderWebDouble:
         if asked.headers.get("if-none-match") == artifact.etag:
             return Reply("304 Not Modified")
         binary = path.startswith("bin/") or path.endswith(".debug")
-        return file_reply(artifact.content, artifact.size, artifact.etag, "application/octet-stream" if binary else TEXT)
+        return file_reply(
+            artifact.content, artifact.size, artifact.etag, "application/octet-stream" if binary else TEXT
+        )
 
     def _compare(self, asked: Asked, left_uuid: str, right_uuid: str) -> Reply:
         left, right = self._find(left_uuid), self._find(right_uuid)
@@ -640,9 +646,7 @@ def full_build(build: StoredBuild) -> bytes:
         nanoseconds = int(float(seconds) * 1e9)
         delta = nanoseconds.to_bytes(nanoseconds.bit_length() // 8 + 1, "big")
         lines.append(_der(0x30, _der(0x02, delta) + text(said.encode())))
-    output = b"".join(
-        _der(0x30, text(path.encode()) + text(a.content)) for path, a in build.artifacts.items()
-    )
+    output = b"".join(_der(0x30, text(path.encode()) + text(a.content)) for path, a in build.artifacts.items())
     finished = (
         _der(0x30, job)
         + text(uuids.UUID(build.uuid).bytes)

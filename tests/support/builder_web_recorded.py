@@ -117,9 +117,21 @@ def fill(web: BuilderWebDouble) -> BuilderWebDouble:
         )
     for i, (uuid, name, sha256) in enumerate(
         (
-            ("4a32e8dc-9965-49f6-ba5c-ab4642c42b08", "hello.spt", "a7797fa9e0d92248d9172040b64884833f09b9310938b21259b5a943fe56df60"),
-            ("c9398503-5a86-4b19-9e26-4f78871f7ced", "hello.spt", "d50cacedd1b16c89e567b84a02f9000cf00e4636ad64449c9a92ac41a90a2ac8"),
-            ("7d9821ad-797e-4377-a4ff-d764fbee2eaa", "hello-spt.bin", "4d63260a204a0fea11070b6039dcaa3e3cdfe4fba89642b85cd637b6de8504f7"),
+            (
+                "4a32e8dc-9965-49f6-ba5c-ab4642c42b08",
+                "hello.spt",
+                "a7797fa9e0d92248d9172040b64884833f09b9310938b21259b5a943fe56df60",
+            ),
+            (
+                "c9398503-5a86-4b19-9e26-4f78871f7ced",
+                "hello.spt",
+                "d50cacedd1b16c89e567b84a02f9000cf00e4636ad64449c9a92ac41a90a2ac8",
+            ),
+            (
+                "7d9821ad-797e-4377-a4ff-d764fbee2eaa",
+                "hello-spt.bin",
+                "4d63260a204a0fea11070b6039dcaa3e3cdfe4fba89642b85cd637b6de8504f7",
+            ),
         )
     ):
         web.add_build(

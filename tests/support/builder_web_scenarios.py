@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
+
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import BuildNotFound
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.builder_web import BuilderWeb
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.protocol import ComparisonState, Lookup

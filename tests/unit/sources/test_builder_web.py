@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import (
     BuildNotFound,
     InvalidDeclaration,
@@ -48,7 +49,9 @@ def web() -> Iterator[BuilderWebDouble]:
 
 
 def source(web: BuilderWebDouble, **options: object) -> BuilderWeb:
-    return BuilderWeb(SourceOptions("builds", "builder_web", web.url, **{"retries": 2, "total_timeout_s": 20.0, **options}))
+    return BuilderWeb(
+        SourceOptions("builds", "builder_web", web.url, **{"retries": 2, "total_timeout_s": 20.0, **options})
+    )
 
 
 def digest(content: bytes) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.unikernel.fleet.tests.support import builder_web
 from ansible_collections.unikernel.fleet.tests.support.builder_web import (
     CAPTURES,
@@ -156,7 +157,9 @@ def test_head_gets_the_whole_page_of_the_404_unframed(web: BuilderWebDouble) -> 
     assert body.startswith(b"<!DOCTYPE html>\n<html xm") and len(body) == 15952
 
 
-@pytest.mark.parametrize("target", ["/?x=1", "/all-builds?x", f"/compare/{build_id(1)}/{build_id(2)}?x=1", "//job/hello"])
+@pytest.mark.parametrize(
+    "target", ["/?x=1", "/all-builds?x", f"/compare/{build_id(1)}/{build_id(2)}?x=1", "//job/hello"]
+)
 def test_paths_that_the_real_one_does_not_know_are_404(web: BuilderWebDouble, target: str) -> None:
     assert exchange(web, "GET", target, ["Accept: application/json"], b"", "1.1")[0] == 404
 

@@ -32,8 +32,29 @@ SOURCE_TREES = "x-opam-monorepo-duniverse-dirs"
 HASH_PATTERN = re.compile(r"(md5|sha256|sha512)=[0-9a-f]+", re.ASCII | re.IGNORECASE)
 
 EFFECTIVE_FIELDS = frozenset(
-    "name version depends depopts conflicts conflict-class available flags setenv build build-test run-test install "
-    "remove substs patches build-env features extra-files build-doc x-env-path-rewrite".split()
+    [
+        "name",
+        "version",
+        "depends",
+        "depopts",
+        "conflicts",
+        "conflict-class",
+        "available",
+        "flags",
+        "setenv",
+        "build",
+        "build-test",
+        "run-test",
+        "install",
+        "remove",
+        "substs",
+        "patches",
+        "build-env",
+        "features",
+        "extra-files",
+        "build-doc",
+        "x-env-path-rewrite",
+    ]
 )
 """Fields that what is built depends on, as opam counts them (``effective_part``)."""
 COMMAND_FIELDS = frozenset(("build", "build-test", "run-test", "install", "remove", "build-doc"))

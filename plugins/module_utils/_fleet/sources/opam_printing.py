@@ -32,12 +32,51 @@ from .opam import (
 WIDTH = 78
 """Characters of a line, as OCaml's Format has it by default."""
 
-FIELD_ORDER = (
-    "opam-version name version synopsis description maintainer authors author license tags homepage doc bug-reports "
-    "depends depopts conflicts conflict-class available flags setenv build run-test install remove substs patches "
-    "build-env features messages post-messages depexts libraries syntax dev-repo pin-depends extra-files "
-    "configure-style ocaml-version os descr extra-sources build-test build-doc"
-).split()
+FIELD_ORDER = [
+    "opam-version",
+    "name",
+    "version",
+    "synopsis",
+    "description",
+    "maintainer",
+    "authors",
+    "author",
+    "license",
+    "tags",
+    "homepage",
+    "doc",
+    "bug-reports",
+    "depends",
+    "depopts",
+    "conflicts",
+    "conflict-class",
+    "available",
+    "flags",
+    "setenv",
+    "build",
+    "run-test",
+    "install",
+    "remove",
+    "substs",
+    "patches",
+    "build-env",
+    "features",
+    "messages",
+    "post-messages",
+    "depexts",
+    "libraries",
+    "syntax",
+    "dev-repo",
+    "pin-depends",
+    "extra-files",
+    "configure-style",
+    "ocaml-version",
+    "os",
+    "descr",
+    "extra-sources",
+    "build-test",
+    "build-doc",
+]
 _RANK = {name: rank for rank, name in enumerate(FIELD_ORDER)}
 
 
