@@ -33,7 +33,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model impor
 MODULE = "unikernel.fleet.image"
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """Asks the node first; most often the image is there already, or the node fetches it."""
 
     _supports_check_mode = True
@@ -54,7 +54,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             image = image_from(options)
             path = verified(file, image) if file is not None else downloaded(options, image)
         except FleetError as error:
-            raise AnsibleActionFail(f"{error} (The controller tried, because: {reason})") from error
+            msg = f"{error} (The controller tried, because: {reason})"
+            return {"failed": True, "changed": False, "msg": msg, "error": type(error).__name__}
         return {**self._push(path, arguments, task_vars), "push_reason": reason}
 
     def _is_here(self, file: Path) -> bool:

@@ -78,7 +78,7 @@ def test_a_program_of_this_machine_has_neither() -> None:
     ],
 )
 def test_a_cut_or_senseless_image_is_refused(content: bytes) -> None:
-    with pytest.raises(ImageError, match="[Rr]efused"):
+    with pytest.raises(ImageError, match=r"[Rr]efused"):
         read(content)
 
 
@@ -87,7 +87,7 @@ class Counted(io.BytesIO):
 
     total = 0
 
-    def read(self, size: "int | None" = -1, /) -> bytes:
+    def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(size)
         self.total += len(data)
         return data

@@ -68,10 +68,15 @@ def bring_or_prune(parameters: Mapping[str, Any], check_mode: bool) -> dict[str,
 
 
 def image_from(parameters: Mapping[str, Any]) -> Image:
-    """The image that is meant; InvalidDeclaration when it cannot be one."""
+    """The image that is meant; InvalidDeclaration when it cannot be one, ImageError when it is too large."""
     image = Image(sha256=checked_sha256(parameters["sha256"]), size=parameters["size"])
     if image.size < 1:
         raise InvalidDeclaration(f"The image {image.sha256} cannot have {image.size} bytes. Nothing was changed.")
+    if image.size > parameters["max_bytes"]:
+        raise ImageError(
+            f"The image {image.sha256} has {image.size} bytes, and at most {parameters['max_bytes']} are allowed "
+            "(max_bytes). Nothing was changed."
+        )
     return image
 
 
