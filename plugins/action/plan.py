@@ -73,7 +73,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             _write_json(Path(arguments["json_path"]).expanduser(), plan_data(made))
         if arguments["show"] != "nothing":
             Display().display("\n" + plan_text(made, verbose=arguments["show"] == "all"))
-        fact = {**plan_for_plays(made), "run": _this_run()}
+        fact = {**plan_for_plays(made), **_rollout(arguments["hosts"], hostvars), "run": _this_run()}
         result.update(changed=False, summary=made.summary, ansible_facts={FACT: fact})
         return result
 
@@ -94,6 +94,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             }
         builds: Mapping[str, Any] = answer["builds"]
         return builds
+
+
+def _rollout(hosts: list[str], hostvars: Any) -> dict[str, Any]:
+    """How the deployment play proceeds. A play's ``serial`` cannot see variables of the inventory; this fact it can."""
+    variables = hostvars.raw_get(hosts[0]) if hosts else {}
+    return {
+        "serial": variables.get("unikernel_fleet_serial", "100%"),
+        "max_fail_percentage": variables.get("unikernel_fleet_max_fail_percentage", 0),
+    }
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:

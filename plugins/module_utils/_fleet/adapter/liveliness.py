@@ -63,9 +63,7 @@ def _verdict_without_checks(report: TrialReport) -> Verdict:
 def _of_checks(parameters: Mapping[str, Any]) -> dict[str, Any]:
     schedule = schedule_from(parameters)
     vantage = Vantage(parameters["vantage"])
-    specs = tuple(
-        spec for spec in checks_from(parameters["checks"], parameters["address"]) if spec.vantage is vantage
-    )
+    specs = tuple(spec for spec in checks_from(parameters["checks"], parameters["address"]) if spec.vantage is vantage)
     try:
         around = Surroundings()
         if vantage is Vantage.NODE and parameters["name"] is not None:

@@ -87,5 +87,3 @@ def _result(name: str, changed: bool, before: State, after: State, trial: Option
         "phase": after.phase.value,
         "diff": diff_of(name, was, is_now),
     }
-
-
