@@ -33,7 +33,7 @@ def test_each_kind_is_read_with_its_defaults() -> None:
     specs = checks_from(EVERYTHING, "192.0.2.1")
     assert [spec.name for spec in specs] == [
         "http http://192.0.2.1/health",
-        "http http://192.0.2.1/ready",
+        "http http://192.0.2.1/ready from the controller",
         "tcp 192.0.2.1 port 53",
         "dns web.example. A at 192.0.2.1",
         "process lives",
@@ -41,7 +41,7 @@ def test_each_kind_is_read_with_its_defaults() -> None:
     ]
     assert [spec.required for spec in specs] == [True, True, True, False, True, True]
     assert [spec.timeout_s for spec in specs] == [5.0, 2.5, 5.0, 5.0, 5.0, 5.0]
-    assert [spec.name for spec in seen_from(specs, Vantage.CONTROLLER)] == ["http http://192.0.2.1/ready"]
+    assert [spec.name for spec in seen_from(specs, Vantage.CONTROLLER)] == [specs[1].name]
     assert len(seen_from(specs, Vantage.NODE)) == 5
 
 

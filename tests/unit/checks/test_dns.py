@@ -110,14 +110,14 @@ def test_a_truncated_answer_without_tcp_behind_it_fails() -> None:
 def test_a_server_that_speaks_tcp_only_passes_where_tcp_is_declared() -> None:
     with DnsServer(over_tcp_only(ZONE)) as server:
         assert seen(server, transport="tcp").outcome is Outcome.PASS
-        assert seen(server, timeout_s=0.2).outcome is Outcome.FAIL
+        assert seen(server, timeout_s=0.15).outcome is Outcome.FAIL
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "auto"])
 def test_a_silent_server_fails_in_time(transport: str) -> None:
     with DnsServer(stays_silent()) as server:
         began = time.monotonic()
-        assert seen(server, timeout_s=0.2, transport=transport).outcome is Outcome.FAIL
+        assert seen(server, timeout_s=0.15, transport=transport).outcome is Outcome.FAIL
         assert time.monotonic() - began < 2
 
 

@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -118,15 +120,15 @@ def test_a_name_that_does_not_exist_is_no_crash() -> None:
 def test_a_server_that_never_gets_done_is_cut_at_the_time_out(behaviour: Any) -> None:
     with WebServer(behaviour) as server:
         began = time.monotonic()
-        sighting = seen(url=server.url, timeout_s=0.3)
+        sighting = seen(url=server.url, timeout_s=0.15)
         assert time.monotonic() - began < 2
     assert sighting.outcome is Outcome.FAIL
-    assert "within 0.3 s" in sighting.detail
+    assert "within 0.15 s" in sighting.detail
 
 
 def test_a_server_without_tls_where_tls_is_wanted_is_cut_at_the_time_out() -> None:
     with WebServer(stays_silent()) as server:
-        sighting = seen(url=server.url.replace("http", "https"), timeout_s=0.3)
+        sighting = seen(url=server.url.replace("http", "https"), timeout_s=0.15)
     assert sighting.outcome is Outcome.FAIL
 
 
@@ -219,7 +221,7 @@ def test_the_body_is_matched_by_a_regular_expression() -> None:
 def test_a_regular_expression_that_never_ends_is_cut_at_the_time_out() -> None:
     with WebServer(answers(200, "a" * 5000 + "b")) as server:
         began = time.monotonic()
-        sighting = seen(url=server.url, body_regex="(a+)+$", timeout_s=0.5)
+        sighting = seen(url=server.url, body_regex="(a+)+$", timeout_s=0.2)
         assert time.monotonic() - began < 3
     assert sighting.outcome is Outcome.FAIL
     assert "matching the body" in sighting.detail
@@ -298,7 +300,31 @@ def test_a_ca_that_cannot_be_read_is_inconclusive(tmp_path: Path, certificate: C
 
 def test_tls_towards_a_server_that_speaks_none_fails() -> None:
     with WebServer(answers()) as server:
-        assert seen(url=server.url.replace("http", "https"), timeout_s=0.3).outcome is Outcome.FAIL
+        assert seen(url=server.url.replace("http", "https"), timeout_s=0.15).outcome is Outcome.FAIL
+
+
+def test_a_broken_tls_handshake_is_the_fault_of_the_server() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def speak_no_tls() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    server = threading.Thread(target=speak_no_tls)
+    server.start()
+    sighting = seen(url=f"https://127.0.0.1:{listener.getsockname()[1]}/")
+    server.join()
+    listener.close()
+    assert sighting.outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1", "utf-16", "idna", "rot13", "punycode", "nonsense"])
+def test_no_charset_of_an_answer_is_a_crash(charset: str) -> None:
+    body = b"\xe4xn--\xff\x00" * 1001
+    with WebServer(answers(200, body, {"Content-Type": f"text/plain; charset={charset}"})) as server:
+        assert seen(url=server.url, body_regex="not there").outcome is Outcome.FAIL
 
 
 def test_secrets_do_not_show_in_details() -> None:

@@ -70,7 +70,7 @@ def test_another_greeting_fails_and_is_shown() -> None:
 def test_a_greeting_that_never_comes_fails_in_time(behaviour: Any) -> None:
     with WebServer(behaviour) as server:
         began = time.monotonic()
-        assert seen(port=server.port, send=REQUEST, expect="ready", timeout_s=0.3).outcome is Outcome.FAIL
+        assert seen(port=server.port, send=REQUEST, expect="ready", timeout_s=0.15).outcome is Outcome.FAIL
         assert time.monotonic() - began < 2
 
 

@@ -17,6 +17,8 @@ from .registry import CHECKS
 
 MAX_CHECKS = 100
 LONGEST_TIMEOUT_S = 300.0
+_FROM = {Vantage.NODE: "", Vantage.CONTROLLER: " from the controller"}
+"""Part of the default name, so that one target can be looked at from both."""
 _COMMON = ("name", "required", "wanted", "from", "timeout")
 
 
@@ -69,7 +71,7 @@ def _check_from(item: Any, address: Optional[str]) -> CheckSpec:
     timeout = item.get("timeout")
     return CheckSpec(
         kind=kind.kind,
-        name=_name(item.get("name"), f"{kind.kind} {kind.described(options)}"),
+        name=_name(item.get("name"), f"{kind.kind} {kind.described(options)}{_FROM[vantage]}"),
         required=_required(item),
         vantage=vantage,
         timeout_s=CheckSpec.timeout_s if timeout is None else as_number("timeout", timeout, LONGEST_TIMEOUT_S),

@@ -37,6 +37,8 @@ _LOOK_S = 0.25
 """How long the verdict waits for a look at the instance (less, for shorter time-outs)."""
 _LINGER_S = 1.0
 """How long a thread that watches for the stop may outlive the checks."""
+_SHORTEST_S = 0.1
+"""What an attempt needs at least: with less time left, it would say nothing about its target."""
 _WOKEN = -1
 
 
@@ -133,6 +135,7 @@ class _Run:
         on_attempt: Optional[OnAttempt],
     ) -> None:
         self._schedule = schedule
+        self._last_begin_s = schedule.deadline_s - min(_SHORTEST_S, schedule.deadline_s / 4)
         self._inspect = surroundings.inspect
         self._clock = clock
         self._began = clock()
@@ -175,7 +178,7 @@ class _Run:
         for number, course in enumerate(self._courses):
             if course.check is None or course.begun_s is not None:
                 continue
-            if self._due_s(course) <= now_s < self._schedule.deadline_s:
+            if self._due_s(course) <= now_s < self._last_begin_s:
                 self._begin(number, course, course.check, now_s)
 
     def _begin(self, number: int, course: _Course, check: Check, now_s: float) -> None:
@@ -209,7 +212,7 @@ class _Run:
         for course in self._courses:
             if course.is_awaited:
                 times.append(course.given_up_s)
-            elif course.begun_s is None and course.check is not None and now_s < deadline_s:
+            elif course.begun_s is None and course.check is not None and now_s < self._last_begin_s:
                 times.append(self._due_s(course))
         arrival = None
         with suppress(queue.Empty):

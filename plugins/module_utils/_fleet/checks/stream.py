@@ -49,7 +49,9 @@ class Unresolved(Exception):
 
 def blame(error: OSError) -> Outcome:
     """Whose fault a failed connection is: the target's (FAIL), or this machine's (INCONCLUSIVE)."""
-    return Outcome.INCONCLUSIVE if error.errno in _HINDERED_HERE else Outcome.FAIL
+    # The numbers of TLS errors are not those of the system: SSL_ERROR_SSL is 1, as EPERM is.
+    hindered = error.errno in _HINDERED_HERE and not isinstance(error, ssl.SSLError)
+    return Outcome.INCONCLUSIVE if hindered else Outcome.FAIL
 
 
 def said(error: OSError) -> str:
