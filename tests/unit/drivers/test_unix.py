@@ -143,6 +143,17 @@ def test_a_repeated_swap_leaves_the_process_alone(node: Node) -> None:
     assert node.started(release).identity == node.started(release, release).identity
 
 
+@pytest.mark.parametrize("record", ["kept", "garbled"])
+def test_another_release_that_runs_under_the_same_number_is_replaced(node: Node, record: str) -> None:
+    first = node.started(node.release(1, arguments=("a",)))
+    if record == "garbled":
+        (node.layout.instance(NAME, 1) / "release.json").write_text("{", encoding="ascii")
+    second = node.started(node.release(1, arguments=("b",)))
+    assert not alive(identity(first)) and second.alive
+    adopted = node.driver.fetch_image(NAME)
+    assert adopted is not None and adopted[0].configuration.arguments == ("b",)
+
+
 def test_an_instance_that_ended_is_started_afresh(node: Node) -> None:
     release = node.release(1)
     first = node.started(release)

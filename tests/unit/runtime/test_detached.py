@@ -187,8 +187,14 @@ def test_the_instance_is_in_a_session_of_its_own_without_our_files(folder: Path)
     os.set_blocking(reader, False)
     assert os.read(reader, 1) == b"", "nobody else holds the pipe"
     os.close(reader)
-    targets = {os.readlink(f"/proc/{identity.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{identity.pid}/fd")}
-    assert targets == {"/dev/null", str(folder / "console.log")}
+    until(lambda: open_files(identity.pid) == {"/dev/null", str(folder / "console.log")})
+
+
+def open_files(pid: int) -> set[str]:
+    try:
+        return {os.readlink(f"/proc/{pid}/fd/{descriptor}") for descriptor in os.listdir(f"/proc/{pid}/fd")}
+    except FileNotFoundError:
+        return set()  # one was just closed: the loader's, for instance
 
 
 # --- what it gets ---------------------------------------------------------------------------------------
@@ -286,6 +292,18 @@ def test_a_full_disk_leaves_no_process(folder: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert SUPERVISOR.inspect(folder).phase is Phase.NEVER
+
+
+def test_a_disk_that_is_full_for_the_waiter_leaves_no_process(folder: Path) -> None:
+    ran = folder.parent / "ran"
+    folder.mkdir()
+    written = {**codec.encode(spec(folder, programs.SHELL + f"touch {ran}\nexec sleep 300\n")), "token": "cafe"}
+    (folder / "spec.json").write_text(json.dumps(written), encoding="ascii")
+    bounded = f"ulimit -f 0; exec {sys.executable} -I -S {waiter.__file__} waiter {folder} | cat"
+    done = subprocess.run(["/bin/sh", "-c", bounded], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=10)
+    assert "File too large" in json.loads(done.stdout)["error"]
+    assert SUPERVISOR.inspect(folder).phase is Phase.NEVER and not mine(folder) and not ran.exists()
+    assert not [path for path in folder.iterdir() if path.name.endswith(".new")]
 
 
 def waiter_with(patch: str, folder: Path) -> None:

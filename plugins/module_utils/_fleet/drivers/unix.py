@@ -131,6 +131,7 @@ class UnixDriver:
         if starts is not None:
             # Before anything is stopped: hashing takes its time, and a bad image must not cost an outage.
             program = self._verified(name, starts)
+            self._stop_another_of_that_number(name, starts)
             self._record(name, starts)
         for number in self._numbers(name):
             if starts is None or number != starts.number:
@@ -143,6 +144,19 @@ class UnixDriver:
         except DriverError as error:
             raise DriverError(f"{name}: {starts} was not started: {error}") from error
         return _instance(name, starts.number, self._supervisor.inspect(folder))
+
+    def _stop_another_of_that_number(self, name: str, release: Release) -> None:
+        """Numbers begin anew when a state is lost: what runs under this one may be of another image or configuration.
+
+        Stopped before the record is replaced: a crash in between must not make it look like the new release.
+        """
+        folder = self._layout.instance(name, release.number)
+        if self._supervisor.inspect(folder).phase is Phase.RUNNING:
+            recorded: Optional[Release] = None
+            with suppress(DriverError):
+                recorded = self._recorded(name, release.number)
+            if recorded is None or (recorded.image, recorded.configuration) != (release.image, release.configuration):
+                self._supervisor.stop(folder)
 
     def _record(self, name: str, release: Release) -> None:
         folder = self._layout.instance(name, release.number)

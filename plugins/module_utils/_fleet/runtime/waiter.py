@@ -577,7 +577,9 @@ def main(argv: list[str]) -> int:
         sys.stderr.write("usage: waiter FOLDER\n")
         return 2
     folder = os.path.abspath(argv[1])
-    if os.fork():
+    between = os.fork()
+    if between:
+        os.waitpid(between, 0)  # it ends at once; in a container nobody else might bury it
         return 0
     try:
         os.setsid()
