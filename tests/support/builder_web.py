@@ -664,7 +664,7 @@ def read_full_build(data: bytes) -> StoredBuild:
     ((inner, sequence),) = _undo_der(wrapped)
     if (outer, inner) != (0xA0, 0x30):
         raise ValueError("not a full build")
-    job_field, uuid_field, console, times, result, output = (content for _, content in _undo_der(sequence))
+    job_field, uuid_field, _console, times, result, output = (content for _, content in _undo_der(sequence))
     job = [content for _, content in _undo_der(job_field)]
     started, finished = (
         datetime.strptime(content.decode(), "%Y%m%d%H%M%SZ").replace(tzinfo=timezone.utc)

@@ -76,8 +76,10 @@ class Published:
 
     changed: bool
     build: Build
-    moved_channels: tuple[str, ...] = ()
-    """Channels that pointed elsewhere before."""
+    added: bool
+    """Whether the build was not there before."""
+    moved_channels: Mapping[str, Optional[str]] = field(default_factory=dict)
+    """Channels that pointed elsewhere before, and to which build; None: nowhere."""
 
 
 def publish(repository: Path, publication: Publication, source: str = "", check_mode: bool = False) -> Published:
@@ -133,7 +135,8 @@ class _Publishing:
 
     def planned(self) -> Published:
         moved = self._channels_to_move()
-        return Published(self._existing is None or bool(moved), self._build(), moved)
+        added = self._existing is None
+        return Published(added or bool(moved), self._build(), added, moved)
 
     def done(self) -> Published:
         outcome = self.planned()
@@ -164,10 +167,10 @@ class _Publishing:
                 "build never changes: publish under another id. Nothing was changed."
             )
 
-    def _channels_to_move(self) -> tuple[str, ...]:
+    def _channels_to_move(self) -> dict[str, Optional[str]]:
         key = (self._publication.job, self._publication.platform)
-        pointing = self._index.channels
-        return tuple(channel for channel in self._publication.channels if pointing.get((*key, channel)) != self._id)
+        before = {channel: self._index.channels.get((*key, channel)) for channel in self._publication.channels}
+        return {channel: target for channel, target in before.items() if target != self._id}
 
     def _place(self) -> dict[str, Any]:
         """Where the index lists builds and channels of the job and platform; other keys there are left alone."""

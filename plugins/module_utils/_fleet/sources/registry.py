@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import InvalidDeclaration
+from ..errors import FleetError, InvalidDeclaration
+from ..model import Build
 from .builder_web import BuilderWeb
-from .protocol import Source, SourceOptions
+from .protocol import ComparisonAnswer, ComparisonState, Lookup, Source, SourceOptions
 from .release_repository import ReleaseRepository
 
 SOURCES: dict[str, Callable[[SourceOptions], Source]] = {
@@ -45,11 +46,28 @@ def source_options(entries: Mapping[str, Any]) -> SourceOptions:
 
 
 def open_sources(entries: list[dict[str, Any]]) -> dict[str, Source]:
-    """All sources by their names, which must differ."""
+    """All sources by their names, which must differ. One that cannot be used is no reason to do without the others:
+    it answers every question with why."""
     sources: dict[str, Source] = {}
     for entry in entries:
         options = source_options(entry)
         if options.name in sources:
             raise InvalidDeclaration(f"There are two sources named {options.name!r}.")
-        sources[options.name] = open_source(options)
+        try:
+            sources[options.name] = open_source(options)
+        except FleetError as error:
+            sources[options.name] = Unusable(error)
     return sources
+
+
+class Unusable:
+    """Stands in for a source that is declared in a way that cannot work here."""
+
+    def __init__(self, why: FleetError) -> None:
+        self._why = why
+
+    def find(self, lookup: Lookup) -> Build:
+        raise self._why
+
+    def compare(self, old: Build, new: Build) -> ComparisonAnswer:
+        return ComparisonAnswer(ComparisonState.UNKNOWN, reason=str(self._why))
