@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -152,6 +153,41 @@ def test_two_starts_at_the_same_time_make_one_process(folder: Path) -> None:
     assert len(found) == 3 and len(set(found)) == 1
 
 
+def test_what_is_to_be_done_first_is_done_before_the_process_begins(folder: Path) -> None:
+    ran = folder.parent / "ran"
+    seen: list[bool] = []
+    wanted = spec(folder, programs.SHELL + f"touch {ran}\nexec sleep 300\n")
+    SUPERVISOR.start(folder, wanted, first=lambda: seen.append(ran.exists()))
+    until(ran.exists)
+    SUPERVISOR.start(folder, wanted, first=lambda: seen.append(ran.exists()))
+    assert seen == [False, True]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "when the waiter is in the background"])
+def test_what_goes_wrong_first_forbids_the_start(folder: Path, late: bool) -> None:
+    def child_of_ours(pid: int) -> bool:
+        fields = waiter.process_stat(pid)
+        return fields is not None and int(fields[1]) == os.getpid()
+
+    def waiters() -> list[int]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and os.fsencode(folder) in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+        return found
+
+    def fail() -> None:
+        if late:
+            until(lambda: waiters() and not any(child_of_ours(pid) for pid in waiters()))
+        raise DriverError("the other one does not die")
+
+    with pytest.raises(DriverError, match="does not die"):
+        SUPERVISOR.start(folder, spec(folder, programs.LIVES), first=fail)
+    until(lambda: not waiters())
+    assert SUPERVISOR.inspect(folder).phase is Phase.NEVER and not mine(folder)
+
+
 def test_who_ignores_sigterm_is_killed_after_the_grace_time(folder: Path) -> None:
     identity = start(folder, programs.IGNORES_SIGTERM, stop_grace_s=0.2)
     speaks(folder)
@@ -211,7 +247,7 @@ def test_nothing_of_our_environment_reaches_it(folder: Path, monkeypatch: pytest
 def test_its_arguments_arrive_whole(folder: Path) -> None:
     words = ("", " a b ", "--x=$(id)", "ünï\N{SNOWMAN}cödé", "\udcff", "z" * 100_000)
     start(folder, programs.SHOWS_ARGUMENTS, argv=("tiny", *words))
-    until(lambda: len(console(folder)) == len(words))
+    until(lambda: len(console(folder)) == len(words) and len(console(folder)[-1]) == len(words[-1]))
     assert console(folder) == (*words[:4], "\ufffd", words[5])
 
 

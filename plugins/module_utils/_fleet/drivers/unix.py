@@ -127,23 +127,25 @@ class UnixDriver:
 
     def swap(self, name: str, old: Optional[Release], new: Optional[Release]) -> Optional[Instance]:
         """Everything but ``new`` is stopped, found on the disk and not only named as ``old``: never two at a time."""
-        starts = new if new is not None and new.running else None
-        if starts is not None:
-            # Before anything is stopped: hashing takes its time, and a bad image must not cost an outage.
-            program = self._verified(name, starts)
-            self._stop_another_of_that_number(name, starts)
-            self._record(name, starts)
-        for number in self._numbers(name):
-            if starts is None or number != starts.number:
-                self._supervisor.stop(self._layout.instance(name, number))
-        if starts is None:
+        if new is None or not new.running:
+            self._stop_all_but(name, None)
             return None
-        folder = self._layout.instance(name, starts.number)
+        # Before anything is stopped: hashing takes its time, and a bad image must not cost an outage.
+        program = self._verified(name, new)
+        self._stop_another_of_that_number(name, new)
+        self._record(name, new)
+        folder = self._layout.instance(name, new.number)
+        spec = process_spec(name, new.configuration, program)
         try:
-            self._supervisor.start(folder, process_spec(name, starts.configuration, program))
+            self._supervisor.start(folder, spec, first=lambda: self._stop_all_but(name, new.number))
         except DriverError as error:
-            raise DriverError(f"{name}: {starts} was not started: {error}") from error
-        return _instance(name, starts.number, self._supervisor.inspect(folder))
+            raise DriverError(f"{name}: {new} was not started: {error}") from error
+        return _instance(name, new.number, self._supervisor.inspect(folder))
+
+    def _stop_all_but(self, name: str, kept: Optional[int]) -> None:
+        for number in self._numbers(name):
+            if number != kept:
+                self._supervisor.stop(self._layout.instance(name, number))
 
     def _stop_another_of_that_number(self, name: str, release: Release) -> None:
         """Numbers begin anew when a state is lost: what runs under this one may be of another image or configuration.

@@ -2,7 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The supervisor that needs nothing of the machine: one waiter per instance, records in the instance's folder."""
+"""The supervisor that needs nothing of the machine: one waiter per instance, records in the instance's folder.
+
+Its limits: a waiter that was killed takes the exit status, the restarts and the bound of the console with it (the
+instance itself lives on, and is seen and stopped as ever); and where logind is told to end a user's processes at
+log-out (``KillUserProcesses=yes``), it ends these too.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +34,7 @@ from ..model import Exit
 from . import waiter
 from .console import last_lines
 from .process import ProcessIdentity, alive, readings, send, wait_end
-from .supervisor import Phase, ProcessSpec, Standing
+from .supervisor import Phase, ProcessSpec, Standing, nothing
 
 START_PATIENCE_S = 15.0
 """From the launch of the waiter to its answer; the disk may be slow, and an exec over a network too."""
@@ -54,11 +60,12 @@ class Run:
 class DetachedSupervisor:
     """Supervisor by waiters (``waiter.py``), which outlive the connection and the program that launched them."""
 
-    def start(self, folder: Path, spec: ProcessSpec) -> str:
+    def start(self, folder: Path, spec: ProcessSpec, first: Callable[[], None] = nothing) -> str:
         make_folder(folder)
         if _read_run(folder) is not None:
             standing = self.inspect(folder)
             if standing.phase is Phase.RUNNING and standing.identity is not None:
+                first()
                 return standing.identity
             self.stop(folder)  # a waiter may be pausing before a restart, or leftovers may still run
         written = {**codec.encode(spec), "token": secrets.token_hex(16)}
@@ -70,7 +77,7 @@ class DetachedSupervisor:
                 f"The instance in {folder} was not started: its records cannot be written there: {error}. "
                 "Make room or correct the permissions."
             ) from error
-        reply = _launch_waiter(folder)
+        reply = _launch_waiter(folder, first)
         if reply is None:
             self.stop(folder)
             raise DriverError(
@@ -202,8 +209,8 @@ class DetachedSupervisor:
 # --- launching the waiter -----------------------------------------------------------------------------
 
 
-def _launch_waiter(folder: Path) -> Optional[dict[str, Any]]:
-    """Start a waiter for the folder; its answer, or None when it did not answer in time.
+def _launch_waiter(folder: Path, first: Callable[[], None]) -> Optional[dict[str, Any]]:
+    """Start a waiter for the folder, and let it go when ``first`` is done; its answer, None when none came in time.
 
     It gets its program on standard input: a path would point into the zip of an Ansible module, which is gone soon.
     """
@@ -212,31 +219,45 @@ def _launch_waiter(folder: Path) -> Optional[dict[str, Any]]:
     source = waiter.__loader__.get_source(waiter.__name__)  # type: ignore[union-attr]
     # The interpreter may need these two to come up; nothing of this reaches the instance.
     environment = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
+    wait_for_go, go = os.pipe()
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-X", "utf8", "-", "waiter", str(folder.absolute())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd="/",
-            env=environment,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise DriverError(
-            f"No waiter could be started with {sys.executable} for the instance in {folder}: {error}."
-        ) from error
-    with process:
-        assert process.stdin is not None and process.stdout is not None
-        with suppress(BrokenPipeError):
-            process.stdin.write(source.encode("utf-8"))
-            process.stdin.flush()
-        with suppress(BrokenPipeError):
-            process.stdin.close()
-        said = _first_line(process.stdout.fileno(), time.monotonic() + START_PATIENCE_S)
-        if said is None:
-            process.kill()
-            return None
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-X", "utf8", "-", "waiter", str(folder.absolute()), str(wait_for_go)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(wait_for_go,),
+                cwd="/",
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise DriverError(
+                f"No waiter could be started with {sys.executable} for the instance in {folder}: {error}."
+            ) from error
+        finally:
+            os.close(wait_for_go)
+        with process:
+            assert process.stdin is not None and process.stdout is not None
+            with suppress(BrokenPipeError):
+                process.stdin.write(source.encode("utf-8"))
+                process.stdin.flush()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+            try:
+                first()
+            except BaseException:
+                process.kill()  # it may not be in the background yet; there, the closed pipe ends it
+                raise
+            with suppress(BrokenPipeError):
+                os.write(go, b"!")
+            said = _first_line(process.stdout.fileno(), time.monotonic() + START_PATIENCE_S)
+            if said is None:
+                process.kill()
+                return None
+    finally:
+        os.close(go)
     try:
         reply = json.loads(said)
     except ValueError:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -72,12 +72,18 @@ class Standing:
     """How it ended; only when it did."""
 
 
+def nothing() -> None:
+    """What is to be done first, as a rule."""
+
+
 class Supervisor(Protocol):
     """Starts, stops and looks at processes. Every method may be repeated after a crash at any point within it."""
 
-    def start(self, folder: Path, spec: ProcessSpec) -> str:
+    def start(self, folder: Path, spec: ProcessSpec, first: Callable[[], None] = nothing) -> str:
         """Start the instance, unless it is alive already; returns the identity of its process.
 
+        ``first`` is called in any case, when all is ready and before the process begins: there the caller stops
+        what must not run beside it, and the time between the two is short. What it raises forbids the start.
         DriverError when it could not be started; nothing of it runs then.
         """
         ...

@@ -572,9 +572,13 @@ def close_inherited() -> None:
 
 
 def main(argv: list[str]) -> int:
-    """``waiter FOLDER``: go to the background, in a session of its own, and wait there. Returns at once."""
-    if len(argv) != 2 or argv[0] != "waiter":
-        sys.stderr.write("usage: waiter FOLDER\n")
+    """``waiter FOLDER [GO]``: go to the background, in a session of its own, and wait there. Returns at once.
+
+    GO is the number of a descriptor: nothing is begun before a byte comes from it, and nothing at all when it is
+    closed instead. So a starter can have the waiter ready at hand while it still stops another instance.
+    """
+    if len(argv) not in (2, 3) or argv[0] != "waiter":
+        sys.stderr.write("usage: waiter FOLDER [GO]\n")
         return 2
     folder = os.path.abspath(argv[1])
     between = os.fork()
@@ -587,6 +591,8 @@ def main(argv: list[str]) -> int:
             os._exit(0)  # only a session's leader can be given a terminal, and this one ends here
         os.chdir("/")
         os.umask(0o077)
+        if len(argv) == 3 and os.read(int(argv[2]), 1) != b"!":
+            os._exit(0)
         close_inherited()
         Waiter(folder).run()
     except BaseException:
