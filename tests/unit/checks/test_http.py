@@ -23,6 +23,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.regi
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import InvalidDeclaration, MissingLibrary
 from ansible_collections.unikernel.fleet.tests.support.certificates import Certificate, self_signed
 from ansible_collections.unikernel.fleet.tests.support.web_server import (
+    Connection,
     WebServer,
     answers,
     by_path,
@@ -51,6 +52,21 @@ def seen(timeout_s: float = 5.0, **options: Any) -> Sighting:
 def test_an_answer_of_200_passes() -> None:
     with WebServer(answers(200, "up")) as server:
         assert seen(url=server.url) == Sighting(Outcome.PASS, "answered 200")
+
+
+@pytest.mark.parametrize("status, outcome", [(200, Outcome.PASS), (503, Outcome.FAIL)])
+def test_a_body_that_comes_after_the_headers_is_read(status: int, outcome: Outcome) -> None:
+    """``http.client`` closes its socket once it has the headers of an answer after which the connection ends."""
+
+    def headers_first(connection: Connection) -> None:
+        connection.socket.sendall(f"HTTP/1.0 {status} As asked\r\nContent-Length: 2\r\n\r\n".encode())
+        time.sleep(0.05)
+        connection.socket.sendall(b"up")
+
+    with WebServer(headers_first) as server:
+        sighting = seen(url=server.url, body_regex="up")
+    assert sighting.outcome is outcome
+    assert str(status) in sighting.detail
 
 
 def test_the_request_says_what_was_declared() -> None:

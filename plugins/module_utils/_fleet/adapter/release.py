@@ -63,7 +63,7 @@ def _change(transaction: Transaction, parameters: Mapping[str, Any]) -> bool:
     if trial is not None or (transaction.state.trial is not None and parameters["to"] is None):
         who = parameters["who"] or "somebody"
         return transaction.roll_back(trial, parameters["reason"] or f"ended by {who}", parameters["hold"])
-    return transaction.roll_back_to(parameters["to"], TrialOptions(timeout_s=0.0), None).changed
+    return transaction.roll_back_to(parameters["to"], TrialOptions(timeout_s=0.0), None, parameters["hold"]).changed
 
 
 def _would_change(state: State, parameters: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..checks.declaration import checks_from
 from ..checks.model import CheckSpec, Schedule, Vantage
+from ..checks.schedule import checked_schedule
 from ..codec import Mismatch, decode
 from ..errors import InvalidDeclaration
 from ..layout import NodeLayout
@@ -42,6 +43,7 @@ ARGUMENTS = (
 )
 
 DEFAULT_TRIAL_TIMEOUT_S = 60.0
+LONGEST_TRIAL_S = 7 * 86400.0
 
 
 def declare(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -51,7 +53,7 @@ def declare(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     declaration = declaration_from(parameters)
     trial = trial_options(parameters, declaration.wanted)
     if check_mode:
-        change = compare(node, name, declaration)
+        change = compare(node, name, declaration, trial.retry_failed)
     else:
         with locked(node, name, holder_from(parameters), parameters["lock_timeout"]) as transaction:
             change = transaction.declare(declaration, trial, functools.partial(arm, node.layout))
@@ -93,18 +95,7 @@ def schedule_from(parameters: Mapping[str, Any]) -> Schedule:
         delays_s=tuple(parameters["delays"]),
         interval_s=parameters["interval"],
     )
-    if not 0 < schedule.deadline_s <= 86400:
-        raise InvalidDeclaration(f"deadline is {schedule.deadline_s:g} s; it must be above 0 and at most a day.")
-    if schedule.consecutive < 1 or schedule.stable_for_s < 0 or schedule.interval_s < 0.01:
-        raise InvalidDeclaration("consecutive must be at least 1, stable_for at least 0, interval at least 0.01.")
-    if not schedule.delays_s or min(schedule.delays_s) < 0.01:
-        raise InvalidDeclaration("delays needs at least one entry, and each must be at least 0.01 s.")
-    if schedule.stable_for_s >= schedule.deadline_s:
-        raise InvalidDeclaration(
-            f"stable_for ({schedule.stable_for_s:g} s) is not shorter than deadline ({schedule.deadline_s:g} s), so "
-            "the checks could never pass."
-        )
-    return schedule
+    return checked_schedule(schedule)
 
 
 def trial_options(parameters: Mapping[str, Any], wanted: Wanted) -> TrialOptions:
@@ -112,6 +103,10 @@ def trial_options(parameters: Mapping[str, Any], wanted: Wanted) -> TrialOptions
     if timeout_s is None:
         # Nothing can be checked of what does not run; a stop is on trial only when somebody asks for it.
         timeout_s = DEFAULT_TRIAL_TIMEOUT_S if wanted is Wanted.RUNNING else 0.0
+    if not 0 <= timeout_s <= LONGEST_TRIAL_S:
+        raise InvalidDeclaration(
+            f"trial_timeout is {timeout_s:g} s; it must be from 0 (no trial) to {LONGEST_TRIAL_S:g} (a week)."
+        )
     schedule = schedule_from(parameters)
     if wanted is Wanted.RUNNING and 0 < timeout_s <= schedule.deadline_s:
         raise InvalidDeclaration(
@@ -131,11 +126,22 @@ def trial_options(parameters: Mapping[str, Any], wanted: Wanted) -> TrialOptions
 
 def node_checks(parameters: Mapping[str, Any]) -> tuple[CheckSpec, ...]:
     """The node's own checks; that the process lives is always among them."""
-    specs = checks_from(parameters["checks"], parameters.get("address"))
-    here = tuple(spec for spec in specs if spec.vantage is Vantage.NODE)
+    here = checks_seen_from(Vantage.NODE, parameters)
     if any(spec.kind == "process" and spec.required for spec in here):
         return here
     return (*checks_from([{"process": {}, "name": "the process lives"}], None), *here)
+
+
+def checks_seen_from(vantage: Vantage, parameters: Mapping[str, Any]) -> tuple[CheckSpec, ...]:
+    """The declared checks of one vantage. Those of the other are not even read: they may need libraries that only the
+    other side has."""
+    mine = [
+        item
+        for item in parameters["checks"]
+        if not isinstance(item, Mapping) or item.get("from", Vantage.NODE.value) == vantage.value
+        or item.get("from") not in [v.value for v in Vantage]
+    ]
+    return checks_from(mine, parameters.get("address"))
 
 
 def holder_from(parameters: Mapping[str, Any]) -> Holder:

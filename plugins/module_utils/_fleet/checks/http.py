@@ -217,7 +217,7 @@ def _exchange(request: HttpOptions, deadline: Deadline, timeout_s: float) -> _An
         ) from None
     finally:
         if stream is not None:
-            stream.close()
+            stream.disconnect()
 
 
 def _tls_context(request: HttpOptions) -> ssl.SSLContext:

@@ -166,5 +166,9 @@ class Stream:
         return self._connection.fileno()
 
     def close(self) -> None:
+        """Nothing: ``http.client`` closes its socket as soon as it has read the headers of a last answer, and relies on
+        the file that it made to keep it open for the body. Who opened the connection ends it with disconnect()."""
+
+    def disconnect(self) -> None:
         with suppress(OSError):
             self._connection.close()

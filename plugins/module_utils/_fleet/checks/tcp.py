@@ -59,7 +59,7 @@ class TcpCheck:
         except OSError as error:
             return Sighting(Outcome.FAIL, f"the connection to {where} broke: {said(error)}")
         finally:
-            stream.close()
+            stream.disconnect()
 
     def _conversation(self, stream: Stream, where: str, deadline: Deadline) -> Sighting:
         received = b""

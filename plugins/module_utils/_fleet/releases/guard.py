@@ -12,15 +12,17 @@ ends, and ends it at its deadline when nobody confirmed it. It decides nothing b
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Optional
 
 from ..checks.model import CheckSpec, Outcome, Verdict
 from ..checks.protocol import Surroundings
 from ..checks.registry import CHECKS
 from ..checks.schedule import run_checks
-from ..errors import Busy
+from ..errors import DriverError, FleetError, InvalidDeclaration, StateTooNew, StateUnreadable
 from ..model import Instance, Release
+from . import evidence
 from .node import Node, living
 from .settlement import reason_to_revert
 from .state import Holder, Phase, State, Trial
@@ -34,48 +36,67 @@ LOCK_WAIT_S = 3600.0
 _POLL_S = 0.1
 """How soon an ended candidate, a confirmation or a deadline is noticed."""
 
+_MOST_FAILURES = 120
+_LONGEST_PAUSE_S = 30.0
+"""A guard that is hindered (a full disk, say) tries again for about an hour."""
+
 
 def self_test(checks: Sequence[CheckSpec]) -> None:
     """Raise what would keep this guard from judging: a check that cannot be made here, a missing library."""
     for spec in checks:
+        if spec.kind not in CHECKS:
+            raise InvalidDeclaration(f"there is no check of the kind {spec.kind!r}; known: {', '.join(sorted(CHECKS))}")
         CHECKS[spec.kind].bind(spec, Surroundings())
 
 
-def watch(node: Node, name: str, trial_id: str) -> None:
-    """Guard a trial until it has ended, in whatever way."""
+def watch(
+    node: Node, name: str, trial_id: str, on_failure: Callable[[Exception], None] = lambda error: None
+) -> None:
+    """Guard a trial until it has ended, in whatever way. What hinders it is told to ``on_failure`` and tried again;
+    raised is only what waiting cannot mend."""
     stop = threading.Event()
     checking: Optional[_Checking] = None
+    failures = 0
     try:
         while True:
-            trial = _under_lock(node, name, trial_id, checking)
-            if trial is None:
-                return
-            if checking is None and trial.verdict is None:
-                checking = _Checking(node, name, trial, stop)
-            _wait_until_something_is_due(node, name, trial, checking)
+            try:
+                trial = _under_lock(node, name, trial_id, checking)
+                if trial is None:
+                    return
+                if checking is None and trial.verdict is None:
+                    checking = _Checking(node, name, trial, stop)
+                _wait_until_something_is_due(node, name, trial, checking)
+                failures = 0
+            except (StateTooNew, StateUnreadable):
+                raise
+            except (FleetError, OSError) as error:
+                failures += 1
+                on_failure(error)
+                if failures >= _MOST_FAILURES:
+                    raise
+                time.sleep(min(0.5 * 2**failures, _LONGEST_PAUSE_S))
     finally:
         stop.set()
 
 
 def sweep(node: Node, name: str) -> State:
-    """Settle one unikernel: overdue trials, interrupted changes, what should run after a boot."""
+    """Settle one unikernel: overdue trials, interrupted changes, what should run after a boot. DriverError when that
+    does not start."""
     with locked(node, name, GUARD, LOCK_WAIT_S) as transaction:
+        if transaction.not_started is not None:
+            raise DriverError(f"it should run and does not: {transaction.not_started}")
         return transaction.state
 
 
 def _under_lock(node: Node, name: str, trial_id: str, checking: Optional[_Checking]) -> Optional[Trial]:
     """Settle, hand in the verdict if there is one, and say how the trial stands; None when it has ended."""
-    try:
-        with locked(node, name, GUARD, LOCK_WAIT_S) as transaction:
-            if checking is not None and checking.verdict is not None:
-                transaction.judge(trial_id, checking.verdict)
-            trial = transaction.state.trial
-            if trial is None or trial.id != trial_id or transaction.state.phase is not Phase.ON_TRIAL:
-                return None
-            return trial
-    except Busy:
-        # Nobody holds a lock for an hour and means well; the trial is still ours, so look again.
-        return node.journal(name).read().trial
+    with locked(node, name, GUARD, LOCK_WAIT_S) as transaction:
+        if checking is not None and checking.verdict is not None:
+            transaction.judge(trial_id, checking.verdict)
+        trial = transaction.state.trial
+        if trial is None or trial.id != trial_id or transaction.state.phase is not Phase.ON_TRIAL:
+            return None
+        return trial
 
 
 class _Checking:
@@ -109,7 +130,8 @@ def surroundings_of(node: Node, name: str, release: Optional[Release]) -> Surrou
         return living(driver.inspect([name]).get(name, ()), watched)
 
     def console(lines: int) -> tuple[str, ...]:
-        return driver.console(name, watched.number, lines)
+        # What a check sees, it may quote, and its words go into the history.
+        return tuple(evidence.redacted(driver.console(name, watched.number, lines), watched))
 
     return Surroundings(inspect=inspect, console=console)
 
@@ -128,4 +150,4 @@ def _wait_until_something_is_due(node: Node, name: str, trial: Trial, checking: 
         if undelivered and checking is not None:
             checking.done.wait(_POLL_S)
         else:
-            threading.Event().wait(_POLL_S)
+            time.sleep(_POLL_S)

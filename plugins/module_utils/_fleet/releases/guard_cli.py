@@ -56,7 +56,7 @@ def _watch(node: Node, name: str, trial: str) -> int:
     print(ARMED, flush=True)
     _let_go_of_the_caller()
     try:
-        watch(node, name, trial)
+        watch(node, name, trial, on_failure=lambda error: print(error, file=sys.stderr, flush=True))
     except Exception:  # the last words go to the log, which is all that a detached process has
         traceback.print_exc()
         return 1

@@ -31,6 +31,7 @@ from ..codec import encode
 from ..durable import make_folder, write_durably
 from ..errors import DriverError
 from ..layout import NodeLayout
+from .guard_cli import ARMED  # it is what the archive runs: the import brings it along
 
 _PACKAGE = "_fleet"
 _MAIN = f"import sys\nfrom {_PACKAGE}.releases.guard_cli import main\nraise SystemExit(main(sys.argv[1:]))\n"
@@ -46,9 +47,10 @@ def install(layout: NodeLayout) -> Path:
     """The installed guard of this very library, written if it is not there yet. DriverError when it cannot be."""
     sources = library_sources()
     path = layout.guards / f"{_digest(sources)}.pyz"
-    if path.exists():
-        return path
     try:
+        if path.exists():
+            os.utime(path)  # in use, so not the oldest: a running guard still reads its archive
+            return path
         make_folder(layout.guards)
         write_durably(path, _archive(sources), 0o600)
         _forget_the_oldest(layout.guards)
@@ -64,9 +66,9 @@ def arm(layout: NodeLayout, name: str, trial: str, checks: Sequence[CheckSpec]) 
     """Start the guard of a trial and return once it has tested itself. DriverError: nothing was changed."""
     command = [sys.executable, "-I", str(install(layout)), "--root", str(layout.root), "watch", name, trial]
     text = json.dumps([encode(spec) for spec in checks])
-    make_folder(layout.unikernel(name))
-    with open(layout.guard_log(name), "wb", opener=_private) as log:
-        try:
+    try:
+        make_folder(layout.unikernel(name))
+        with open(layout.guard_log(name), "wb", opener=_private) as log:
             process = subprocess.run(
                 command,
                 input=text.encode("utf-8"),
@@ -76,14 +78,14 @@ def arm(layout: NodeLayout, name: str, trial: str, checks: Sequence[CheckSpec]) 
                 check=False,
                 start_new_session=True,
             )
-            said = process.stdout.decode("utf-8", "replace").strip()
-        except (OSError, subprocess.TimeoutExpired) as error:
-            said = str(error)
-    if said != "armed":
-        last_words = layout.guard_log(name).read_text(encoding="utf-8", errors="replace").strip()[-500:]
+        said = process.stdout.decode("utf-8", "replace").strip()
+        said = said or layout.guard_log(name).read_text(encoding="utf-8", errors="replace").strip()[-500:]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = str(error)
+    if said != ARMED:
         raise DriverError(
-            f"{name}: the guard of the trial could not be armed: {said or last_words or 'it said nothing'}. No trial "
-            "was begun and nothing was changed."
+            f"{name}: the guard of the trial could not be armed: {said or 'it said nothing'}. No trial was begun and "
+            "nothing was changed."
         )
 
 

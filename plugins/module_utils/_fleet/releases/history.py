@@ -18,6 +18,9 @@ from .state import Event
 
 _TAIL_BYTES = 1 << 20
 
+_LAST_BYTES = 1 << 16
+"""The last event is as good as always in there: no journal write has to read a megabyte of history."""
+
 
 def complete(path: Path, events: Iterable[Event]) -> None:
     """Add the events that the history lacks, in order, and make them durable; OSError leaves them for next time."""
@@ -44,13 +47,24 @@ def complete(path: Path, events: Iterable[Event]) -> None:
 
 def tail(path: Path, count: int) -> tuple[dict[str, Any], ...]:
     """The last events, oldest first; lines that are not whole are passed over. Bounded to 1 MiB of the file."""
+    events = _events(path, _TAIL_BYTES)
+    return tuple(events[-count:]) if count > 0 else ()
+
+
+def last_seq(path: Path) -> int:
+    """Number of the last whole event; 0 when there is none. OSError when the history cannot be read."""
+    events = _events(path, _LAST_BYTES) or _events(path, _TAIL_BYTES)
+    return int(events[-1]["seq"]) if events else 0
+
+
+def _events(path: Path, most_bytes: int) -> list[dict[str, Any]]:
     try:
         with path.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - _TAIL_BYTES))
-            lines = stream.read(_TAIL_BYTES).splitlines()
+            stream.seek(max(0, size - most_bytes))
+            lines = stream.read(most_bytes).splitlines()
     except FileNotFoundError:
-        return ()
+        return []
     events = []
     for line in lines:
         try:
@@ -59,13 +73,7 @@ def tail(path: Path, count: int) -> tuple[dict[str, Any], ...]:
             continue
         if isinstance(event, dict) and isinstance(event.get("seq"), int):
             events.append(event)
-    return tuple(events[-count:]) if count > 0 else ()
-
-
-def last_seq(path: Path) -> int:
-    """Number of the last whole event; 0 when there is none."""
-    last = tail(path, 1)
-    return int(last[0]["seq"]) if last else 0
+    return events
 
 
 def _ends_torn(descriptor: int) -> bool:

@@ -19,7 +19,7 @@ from ..durable import make_folder, write_durably
 from ..errors import StateError, StateTooNew, StateUnreadable
 from ..layout import NodeLayout
 from . import history
-from .state import SCHEMA, State
+from .state import SCHEMA, Phase, State
 
 _MOST_BYTES = 16 << 20
 
@@ -34,7 +34,14 @@ class Journal:
 
     @property
     def exists(self) -> bool:
-        return self._layout.state(self._name).exists()
+        """Also when it cannot be looked at: only a file that is certainly not there makes a unikernel new."""
+        try:
+            self._layout.state(self._name).stat()
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return True
 
     def read(self) -> State:
         """The state as written; a fresh one when there is none. Nothing is changed on disk."""
@@ -42,7 +49,8 @@ class Journal:
         try:
             raw = path.read_bytes()
         except FileNotFoundError:
-            return State(name=self._name, salt=secrets.token_hex(16))
+            # The history outlives a state that was moved away: its numbers go on.
+            return State(name=self._name, salt=secrets.token_hex(16), event_count=self._last_seq())
         except OSError as error:
             raise StateUnreadable(_unreadable(path, error.strerror or str(error))) from error
         return parse(raw, path, self._name)
@@ -51,6 +59,8 @@ class Journal:
         """Read, and put right what an interruption left: an older schema, events that the history lacks."""
         path = self._layout.state(self._name)
         state = self.read()
+        # A state that was restored from a backup is older than its history.
+        state = replace(state, event_count=max(state.event_count, self._last_seq()))
         if path.exists() and _schema_on_disk(path) != SCHEMA:
             self._keep_a_copy(path)
             self.write(state)
@@ -60,7 +70,7 @@ class Journal:
     def write(self, state: State) -> None:
         """Replace the state durably, then add its events to the history. StateError: the old state stands."""
         path = self._layout.state(state.name)
-        whole = history.last_seq(self._layout.history(state.name))
+        whole = self._last_seq()
         state = replace(state, events=tuple(event for event in state.events if event.seq > whole))
         content = json.dumps(encode(state), indent=1, sort_keys=True).encode("utf-8")
         self._reached(f"before writing {state.phase.value}")
@@ -74,6 +84,12 @@ class Journal:
             ) from error
         self._reached(f"after writing {state.phase.value}")
         self._complete_history(state)
+
+    def _last_seq(self) -> int:
+        try:
+            return history.last_seq(self._layout.history(self._name))
+        except OSError:
+            return 0  # A history that cannot be read must not hinder a rollback: its events wait in the state.
 
     def _complete_history(self, state: State) -> None:
         # The events stand in the state until the history has them; a full disk only delays this.
@@ -91,7 +107,7 @@ def parse(raw: bytes, path: Path, name: str) -> State:
         raise StateUnreadable(_unreadable(path, f"it has {len(raw)} bytes, more than any state"))
     try:
         data = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StateUnreadable(_unreadable(path, f"it is not JSON: {error}")) from error
     if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
         raise StateUnreadable(_unreadable(path, "it names no schema"))
@@ -106,6 +122,8 @@ def parse(raw: bytes, path: Path, name: str) -> State:
         raise StateUnreadable(_unreadable(path, str(error))) from error
     if state.name != name:
         raise StateUnreadable(_unreadable(path, f"it is the state of {state.name!r}"))
+    if (state.trial is None) != (state.phase is Phase.STABLE):
+        raise StateUnreadable(_unreadable(path, f"its phase {state.phase.value} does not go with its trial"))
     return state
 
 

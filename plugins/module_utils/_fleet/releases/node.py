@@ -97,6 +97,14 @@ class Node:
         self.reached("after the swap")
         return instance
 
+    def mark_trial(self, name: str, release: Release, trial: bool) -> None:
+        """Tell the release's driver whether it is on trial. DriverError when it cannot be told."""
+        try:
+            self.driver_for(release).on_trial(name, release.number, trial)
+        except OSError as error:
+            what = "begin" if trial else "end"
+            raise DriverError(f"{name}: the trial of {release} cannot {what}: {error}") from error
+
     def driver_for(self, release: Release) -> Driver:
         return self.open_driver(release.configuration.driver)
 

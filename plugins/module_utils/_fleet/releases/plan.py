@@ -60,7 +60,7 @@ class Declared:
     """Its name on its node."""
     node: str
     wanted: Wanted = Wanted.RUNNING
-    lookup: Lookup = Lookup()
+    lookup: Lookup = field(default_factory=Lookup)
     lookup_key: Optional[str] = None
     """Its entry among the builds that were looked up; None when no source is needed."""
     configuration: dict[str, Any] = field(default_factory=dict, metadata={"secret": True})
@@ -204,15 +204,15 @@ def _answer(one: Declared, builds: Mapping[str, Mapping[str, Any]], release: Any
     """The build that is declared (None: the one that runs, or none is needed), or in words why it is not known."""
     if one.wanted is Wanted.ABSENT or (one.wanted is Wanted.STOPPED and release is not None):
         return None
-    if one.lookup.sha256 is not None and release is not None and release["image"]["sha256"] == one.lookup.sha256:
-        return None  # It runs already: whether the source is reachable does not matter.
     if one.lookup_key is None:
         return None if release is not None else "no source of builds is declared for it"
     answer = builds.get(one.lookup_key)
+    if answer is not None and answer["verdict"] == "found":
+        return answer
+    if one.lookup.sha256 is not None and release is not None and release["image"]["sha256"] == one.lookup.sha256:
+        return None  # It runs already: whether the source is reachable does not matter.
     if answer is None:
         return "its build was not looked up"
-    if answer["verdict"] == "found":
-        return answer
     return str(answer.get("error") or f"the source says: {answer['verdict']}")
 
 
@@ -328,9 +328,7 @@ def _field_changes(
     return tuple(changes)
 
 
-def _inherited(
-    one: Declared, public: Mapping[str, Any], digests: Mapping[str, str], salt: str
-) -> tuple[str, ...]:
+def _inherited(one: Declared, public: Mapping[str, Any], digests: Mapping[str, str], salt: str) -> tuple[str, ...]:
     default = encode(Configuration())
     default_digests = secrets_digests(salt, default)
     names = [k for k, v in public.items() if k not in one.configuration and v != default[k]]

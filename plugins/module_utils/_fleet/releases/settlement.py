@@ -106,7 +106,8 @@ def reason_to_revert(trial: Trial, what_runs: Sequence[Instance], now: Now) -> O
             return "it was restarted during its trial, by somebody or something", True
     if trial.deadline_s is None or now.boottime_s >= trial.deadline_s:
         if trial.verdict is None:
-            return f"no verdict was reached within {trial.timeout_s:g} s", True
+            # The guard died, or was never there: that is not the candidate's fault.
+            return f"no verdict was reached within {trial.timeout_s:g} s", False
         return f"nobody confirmed it within {trial.timeout_s:g} s", False
     return None
 

@@ -83,6 +83,8 @@ class Trial:
     """Why it is being reverted, or why it is stranded."""
     blame: bool = False
     """The candidate itself is to blame for the revert: it will be held."""
+    hold_origin: bool = False
+    """A person goes back by hand: what is left is held once this is confirmed, or the next run would bring it back."""
 
 
 @dataclass(frozen=True)
@@ -249,19 +251,21 @@ def committed(state: State, at: str, who: Holder) -> State:
 def confirmed(state: State, at: str) -> State:
     """``confirming -> stable``: the candidate is the current release."""
     trial = _open_trial(state)
-    older = [r for r in (state.current, *state.kept) if r is not None]
-    kept: list[Release] = []
-    for release in older:
-        same = trial.candidate is not None and release.number == trial.candidate.number
-        if not same and all(release.number != other.number for other in kept):
-            kept.append(release)
     target = fingerprint(state.salt, trial.candidate)
+    # The same release under another number (a repair, say) is no way back to anything else.
+    kept: dict[str, Release] = {}
+    for release in (state.current, *state.kept):
+        if release is not None and fingerprint(state.salt, release) != target:
+            kept.setdefault(fingerprint(state.salt, release), release)
+    same_as_before = fingerprint(state.salt, state.current) == target
+    if trial.hold_origin and state.current is not None and not same_as_before:
+        state = _hold(state, state.current, trial.id, f"rolled back by {trial.holder.who}", at)
     return replace(
         state,
         phase=Phase.STABLE,
         current=trial.candidate,
-        previous=state.current,
-        kept=tuple(kept[: max(trial.keep, 1)]),
+        previous=state.previous if same_as_before else state.current,
+        kept=tuple(kept.values())[: max(trial.keep, 1)],
         trial=None,
         ended=Ended(
             trial=trial.id,
@@ -292,18 +296,12 @@ def revert_failed(state: State, reason: str) -> State:
 def reverted(state: State, at: str, boot_id: str, evidence: Optional[str]) -> State:
     """``reverting -> stable``: the old release is back; a candidate that is to blame is held."""
     trial = _open_trial(state)
-    held = state.held
-    if trial.blame:
-        target = fingerprint(state.salt, trial.candidate)
-        entry = Held(target, trial.id, trial.reason, at, described(trial.candidate))
-        held = (*(h for h in held if h.fingerprint != target), entry)[-MOST_HELD:]
     state = _with_event(state, "rolled_back", at, trial.holder, trial.candidate, state.current, trial, trial.reason)
     return replace(
-        state,
+        _hold_if_to_blame(state, trial, at),
         phase=Phase.STABLE,
         trial=None,
         ended=_ended(trial, "rolled_back", at, evidence),
-        held=held,
         failed_reverts=0,
         started_boot_id=boot_id,
     )
@@ -313,6 +311,7 @@ def stranded(state: State, at: str, evidence: Optional[str]) -> State:
     """``reverting -> stranded``: the old release cannot be brought back; only a person can go on from here."""
     trial = _open_trial(state)
     state = _with_event(state, "stranded", at, trial.holder, trial.candidate, state.current, trial, trial.reason)
+    state = _hold_if_to_blame(state, trial, at)
     return replace(state, phase=Phase.STRANDED, ended=_ended(trial, "stranded", at, evidence))
 
 
@@ -338,18 +337,6 @@ def released_from_hold(state: State, release: Optional[Release]) -> State:
     return replace(state, held=tuple(h for h in state.held if h.fingerprint != target))
 
 
-def hold(state: State, release: Release, trial: str, holder: Holder, at: str) -> State:
-    """A release that a person rolled back by hand is not brought back by the next run."""
-    entry = Held(
-        fingerprint=fingerprint(state.salt, release),
-        trial=trial,
-        reason=f"rolled back by {holder.who}",
-        at=at,
-        build=described(release),
-    )
-    return replace(state, held=(*released_from_hold(state, release).held, entry)[-MOST_HELD:])
-
-
 def hold_on(state: State, release: Optional[Release]) -> Optional[Held]:
     """The record of an earlier failure of the same release, if there is one."""
     target = fingerprint(state.salt, release)
@@ -358,6 +345,15 @@ def hold_on(state: State, release: Optional[Release]) -> Optional[Held]:
 
 def verdict_failed(trial: Trial) -> bool:
     return trial.verdict is not None and trial.verdict.outcome is not Outcome.PASS
+
+
+def _hold_if_to_blame(state: State, trial: Trial, at: str) -> State:
+    return _hold(state, trial.candidate, trial.id, trial.reason, at) if trial.blame else state
+
+
+def _hold(state: State, release: Optional[Release], trial: str, reason: str, at: str) -> State:
+    entry = Held(fingerprint(state.salt, release), trial, reason, at, described(release))
+    return replace(state, held=(*released_from_hold(state, release).held, entry)[-MOST_HELD:])
 
 
 def _ended(trial: Trial, outcome: str, at: str, evidence: Optional[str]) -> Ended:

@@ -97,13 +97,18 @@ def locked(node: Node, name: str, holder: Holder, wait_s: float = LOCK_WAIT_S) -
         yield transaction
 
 
-def compare(node: Node, name: str, declaration: Declaration) -> Change:
-    """What :meth:`Transaction.declare` would do, without a lock and without changing anything."""
+def compare(node: Node, name: str, declaration: Declaration, retry_failed: bool = False) -> Change:
+    """What :meth:`Transaction.declare` would do, without a lock and without changing anything. It refuses what that
+    would refuse, as far as it can be known while the image may still be on its way."""
     state = node.journal(name).read()
     if state.current is None and not node.journal(name).exists:
         state = _adoptable(node, state) or state
     proposal = propose(state.current, declaration, state.next_number)
     changed = not _is_so(state, proposal, node.inspect(state))
+    if changed:
+        if not retry_failed:
+            _refuse_if_held(state, proposal.candidate)
+        node.refuse_if_inhibited()
     return Change(changed=changed, before=state, after=state, proposal=proposal)
 
 
@@ -115,6 +120,8 @@ class Transaction:
         self._journal = node.journal(name)
         self._holder = holder
         self.state = State(name=name, salt="")
+        self.not_started: Optional[str] = None
+        """Why the current release, which should run since the machine was booted, could not be started."""
 
     @property
     def _name(self) -> str:
@@ -131,7 +138,10 @@ class Transaction:
         self.settle()
 
     def settle(self) -> None:
-        """Carry out what :func:`settle` says until it says nothing more."""
+        """Carry out what :func:`settle` says until it says nothing more.
+
+        A current release that does not start is no error here: it would keep everybody from replacing it.
+        """
         for _ in range(_MOST_ROUNDS):
             what_runs = self._node.inspect(self.state)
             actions = settle(self.state, what_runs, self._node.now())
@@ -142,6 +152,9 @@ class Transaction:
                 try:
                     self._perform(action, what_runs)
                 except (DriverError, ImageError) as error:
+                    if isinstance(action, StartCurrent):
+                        self.not_started = str(error)
+                        return
                     if not isinstance(action, RestoreOrigin):
                         raise
                     self._write(steps.revert_failed(self.state, f"{_trial(self.state).reason}; {error}"))
@@ -155,24 +168,25 @@ class Transaction:
         now = self._node.now()
         at = self._node.clock.wall()
         if isinstance(action, BeginRevert):
-            self._write(steps.reverting(self.state, action.reason, action.blame))
+            self._begin_revert(action.reason, action.blame)
         elif isinstance(action, RestoreOrigin):
-            if self.state.current is not None and self.state.current.running:
-                self._node.ensure_image(self._name, self.state.current)
-            self._node.exchange(self._name, _trial(self.state).candidate, self.state.current)
+            self._restore_origin()
         elif isinstance(action, FinishRevert):
+            candidate = _trial(self.state).candidate
             self._write(steps.reverted(self.state, at, now.boot_id, self._keep_evidence(what_runs)))
+            self._forget_instance_of(candidate)
         elif isinstance(action, Strand):
             self._write(steps.stranded(self.state, at, self._keep_evidence(what_runs)))
         elif isinstance(action, FinishConfirm):
             candidate = _trial(self.state).candidate
             if candidate is not None:
-                self._node.driver_for(candidate).on_trial(self._name, candidate.number, False)
+                self._node.mark_trial(self._name, candidate, False)
             self._write(steps.confirmed(self.state, at))
         elif isinstance(action, StopStray):
             for driver in self._node.drivers_of(self.state):
                 driver.stop(self._name, action.release)
         elif isinstance(action, StartCurrent):
+            self._ensure_image_of_current()
             self._node.exchange(self._name, None, self.state.current)
             self._write(steps.restarted(self.state, now.boot_id))
 
@@ -189,13 +203,17 @@ class Transaction:
         proposal = propose(self.state.current, declaration, self.state.next_number)
         if _is_so(self.state, proposal, self._node.inspect(self.state)):
             return Change(False, before, self.state, proposal)
-        self._refuse_if_held(proposal.candidate, options.retry_failed)
+        if options.retry_failed:
+            self.state = steps.released_from_hold(self.state, proposal.candidate)
+        _refuse_if_held(self.state, proposal.candidate)
         trial = self._change(proposal.candidate, options, arm)
         return Change(True, before, self.state, proposal, trial)
 
-    def roll_back_to(self, number: Optional[int], options: TrialOptions, arm: Optional[Arm]) -> Change:
-        """Go back to a kept release: image and configuration as they were. What is left is held, so that the next
-        run does not bring it back by itself."""
+    def roll_back_to(
+        self, number: Optional[int], options: TrialOptions, arm: Optional[Arm], hold: bool = True
+    ) -> Change:
+        """Go back to a kept release: image and configuration as they were. What is left is held (unless told
+        otherwise), so that the next run does not bring it back by itself."""
         before = self.state
         if self._trial_is_open:
             self._refuse_or_end_open_trial(options.takeover)
@@ -203,9 +221,9 @@ class Transaction:
         proposal = Proposal(candidate=target)
         if _is_so(self.state, proposal, self._node.inspect(self.state)):
             return Change(False, before, self.state, proposal)
-        trial = self._change(target, options, arm)
-        if before.current is not None and self.state.current == target:
-            self._write(steps.hold(self.state, before.current, trial, self._holder, self._node.clock.wall()))
+        # Whoever goes back may want to go back further: nothing that was kept is forgotten by it.
+        options = replace(options, keep=max(options.keep, len(self.state.kept)))
+        trial = self._change(target, options, arm, hold_origin=hold)
         return Change(True, before, self.state, proposal, trial)
 
     def confirm(self, trial_id: str) -> bool:
@@ -255,16 +273,22 @@ class Transaction:
         return True
 
     def judge(self, trial_id: str, verdict: Verdict) -> None:
-        """The node's verdict: written down, and acted on at once if it is not a pass."""
-        if self.state.trial is None or self.state.trial.id != trial_id or self.state.phase is not Phase.ON_TRIAL:
+        """The node's verdict: written down, and acted on at once if it is not a pass. The first one stands."""
+        trial = self.state.trial
+        if trial is None or trial.id != trial_id or trial.verdict is not None or self.state.phase is not Phase.ON_TRIAL:
             return
-        self._write(steps.judged(self.state, verdict))
-        if verdict.outcome is not Outcome.PASS:
+        if verdict.outcome is Outcome.PASS:
+            self._write(steps.judged(self.state, verdict))
+        else:
+            # Written together with the revert that it leads to: that spares the outage the time of one write.
+            self.state = steps.judged(self.state, verdict)
             self.settle()
 
     # --- the steps ------------------------------------------------------------------------------
 
-    def _change(self, candidate: Optional[Release], options: TrialOptions, arm: Optional[Arm]) -> str:
+    def _change(
+        self, candidate: Optional[Release], options: TrialOptions, arm: Optional[Arm], hold_origin: bool = False
+    ) -> str:
         self._node.refuse_if_inhibited()
         self._refuse_what_cannot_run(candidate)
         self._make_sure_of_a_way_back(options.accept_no_way_back)
@@ -281,35 +305,60 @@ class Transaction:
             schedule=options.schedule,
             guarded=guarded,
             keep=options.keep,
+            hold_origin=hold_origin,
         )
         if guarded and arm is not None:
             # Before anything is written: a guard without a trial ends by itself, a trial without a guard does not.
             arm(self._name, trial.id, trial.checks)
         self._write(steps.begun(self.state, trial))
         try:
-            instance = self._swap(trial)
+            self._swap(trial)
         except (DriverError, ImageError) as error:
-            self._write(steps.reverting(self.state, f"it could not be started: {error}", True))
-            self.settle()
-            return trial.id
-        self._write(steps.swapped(self.state, instance.identity if instance else None, self._node.clock.boottime_s()))
-        if options.timeout_s <= 0:
-            self._write(steps.committed(self.state, self._node.clock.wall(), self._holder))
-            self.settle()
+            self._begin_revert(f"it could not be started: {error}", True)
+        except StateError:
+            self._go_back_unrecorded()
+            raise
+        self.settle()
         return trial.id
 
-    def _swap(self, trial: Trial) -> Optional[Instance]:
+    def _swap(self, trial: Trial) -> None:
         candidate = trial.candidate
-        if candidate is not None and candidate.running and trial.timeout_s > 0:
-            self._node.driver_for(candidate).on_trial(self._name, candidate.number, True)
+        on_trial = trial.timeout_s > 0
+        if candidate is not None and candidate.running and on_trial:
+            self._node.mark_trial(self._name, candidate, True)
         instance = self._node.exchange(self._name, self.state.current, candidate)
         if candidate is not None and candidate.running and instance is None:
             raise DriverError(f"{self._name}: {candidate} was started and is not there")
-        return instance
+        if on_trial:
+            identity = instance.identity if instance else None
+            self._write(steps.swapped(self.state, identity, self._node.clock.boottime_s()))
+        else:
+            self._write(steps.committed(self.state, self._node.clock.wall(), self._holder))
+
+    def _begin_revert(self, reason: str, blame: bool) -> None:
+        try:
+            self._write(steps.reverting(self.state, reason, blame))
+        except StateError:
+            self._go_back_unrecorded()
+            raise
+
+    def _go_back_unrecorded(self) -> None:
+        """The journal cannot be written, as on a full disk. What stands in it leads back anyway, so go back now rather
+        than leave nothing running; the next run writes it down."""
+        with suppress(DriverError, ImageError):
+            self._restore_origin()
+
+    def _restore_origin(self) -> None:
+        self._ensure_image_of_current()
+        self._node.exchange(self._name, _trial(self.state).candidate, self.state.current)
+
+    def _ensure_image_of_current(self) -> None:
+        if self.state.current is not None and self.state.current.running:
+            self._node.ensure_image(self._name, self.state.current)
 
     def _refuse_what_cannot_run(self, candidate: Optional[Release]) -> None:
         if candidate is not None:
-            self._node.store.verify(candidate.image)
+            self._node.store.claim(candidate.image)
             self._node.driver_for(candidate).validate(self._name, candidate)
 
     def _make_sure_of_a_way_back(self, accept_none: bool) -> None:
@@ -325,19 +374,6 @@ class Transaction:
                 f"{self._name}: there would be no way back to {origin}: {error} It was left running. Bring that image "
                 "into the store again (unikernel.fleet.image with its sha256), or say accept_no_way_back: true."
             ) from error
-
-    def _refuse_if_held(self, candidate: Optional[Release], retry_failed: bool) -> None:
-        hold = steps.hold_on(self.state, candidate)
-        if hold is None:
-            return
-        if retry_failed:
-            self.state = steps.released_from_hold(self.state, candidate)
-            return
-        raise Held(
-            f"{self._name}: the declared release ({hold.build}) is held since {hold.at}: {hold.reason} (trial "
-            f"{hold.trial}). {described(self.state.current)} was left as it is. Declare another build or "
-            "configuration, or try this one again with retry_failed: true."
-        )
 
     def _refuse_or_end_open_trial(self, takeover: bool) -> None:
         trial = _trial(self.state)
@@ -396,10 +432,11 @@ class Transaction:
     def _raise_if_stranded(self) -> None:
         if self.state.phase is Phase.STRANDED:
             trial = _trial(self.state)
+            running = [i.release for i in self._node.inspect(self.state) if i.alive]
+            left = f"Release {running[0]} still runs" if running else "Nothing runs under this name now"
             raise DriverError(
                 f"{self._name} is stranded: {described(self.state.current)} could not be brought back "
-                f"({trial.reason}). Nothing runs under this name now. Mend what the reason names, then roll back "
-                "again or deploy another release."
+                f"({trial.reason}). {left}. Mend what the reason names, then roll back again or deploy another release."
             )
 
     # --- effects --------------------------------------------------------------------------------
@@ -422,6 +459,13 @@ class Transaction:
                 console = driver.console(self._name, trial.candidate.number, evidence.CONSOLE_LINES)
         return evidence.keep(self._node.layout, self._name, trial, console, what_runs)
 
+    def _forget_instance_of(self, candidate: Optional[Release]) -> None:
+        """Also one that was never started, which no driver reports any more."""
+        current = self.state.current.number if self.state.current else None
+        if candidate is not None and candidate.number != current:
+            with suppress(FleetError, OSError):
+                self._node.driver_for(candidate).discard(self._name, candidate.number)
+
     def _forget_ended_instances(self, what_runs: Sequence[Instance]) -> None:
         if self.state.phase is not Phase.STABLE:
             return
@@ -431,6 +475,16 @@ class Transaction:
                 with suppress(FleetError, OSError):
                     for driver in self._node.drivers_of(self.state):
                         driver.discard(self._name, instance.release)
+
+
+def _refuse_if_held(state: State, candidate: Optional[Release]) -> None:
+    hold = steps.hold_on(state, candidate)
+    if hold is not None:
+        raise Held(
+            f"{state.name}: the declared release ({hold.build}) is held since {hold.at}: {hold.reason} (trial "
+            f"{hold.trial}). {described(state.current)} was left as it is. Declare another build or configuration, or "
+            "try this one again with retry_failed: true."
+        )
 
 
 def _is_so(state: State, proposal: Proposal, what_runs: Sequence[Instance]) -> bool:
