@@ -194,8 +194,8 @@ class BuilderWeb:
                 )
             comparison = self._read(answer, lambda data: answers.comparison(data, *ids))
         except ServerFault as fault:
-            # An exception while comparing; an overloaded server says No_domain_available in the same form.
-            if fault.media_type == "text/html" and b"No_domain_available" not in fault.body:
+            # An exception while comparing has the form of a page, as that of an overloaded server has.
+            if fault.media_type == "text/html" and not was_overloaded(fault):
                 reason = f"{self._who} fails to compare the two: the packages of one may not be readable for it."
                 return ComparisonAnswer(ComparisonState.UNAVAILABLE, reason=reason)
             return ComparisonAnswer(ComparisonState.UNKNOWN, reason=str(fault))
@@ -241,6 +241,12 @@ class BuilderWeb:
             raise SourceError(
                 f"{self._who} did not answer as a builder-web server does: {error}. Check its URL ({self._base})."
             ) from None
+
+
+def was_overloaded(fault: ServerFault) -> bool:
+    """Whether the server found no processor for the request, so that it did nothing. With its default settings on two
+    processors that is every second request."""
+    return b"No_domain_available" in fault.body
 
 
 def checked_job(job: Optional[str]) -> str:

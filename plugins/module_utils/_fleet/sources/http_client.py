@@ -210,7 +210,11 @@ class HttpClient:
                     proxies=self._proxies(url),
                     verify=self._verify(),
                 ) as response:
-                    return self._received(response, url, with_body, max_bytes)
+                    answer = self._received(response, url, with_body, max_bytes)
+                if watch.expired:
+                    # http.client takes headers that were cut for complete ones, and a body of no told length too.
+                    raise urllib3.exceptions.ProtocolError("cut at the deadline")
+                return answer
             except requests.exceptions.SSLError as error:
                 raise SourceError(
                     f"{self._name(url)}: TLS failed ({reason(error)}). Check 'ca_path' of the source."

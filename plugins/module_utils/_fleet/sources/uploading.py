@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from ..errors import BuildNotFound, InvalidDeclaration, SourceError
 from ..model import Build
-from .builder_web import BuilderWeb, checked_job
+from .builder_web import BuilderWeb, checked_job, was_overloaded
 from .http_client import HttpClient, ServerFault, checked_url
 from .protocol import Lookup, SourceOptions
 
@@ -43,11 +43,12 @@ def upload(
     for attempt in range(options.retries + 1):
         try:
             answer = client.post(url, image, client.deadline())
-        except ServerFault:
-            # It may have got through all the same.
-            found = _find(source, wanted)
-            if found is not None:
-                return True, found
+        except ServerFault as fault:
+            if not was_overloaded(fault):
+                # It may have got through all the same.
+                found = _find(source, wanted)
+                if found is not None:
+                    return True, found
             if attempt == options.retries:
                 raise
             continue
