@@ -304,13 +304,15 @@ builds:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.build_info import ARGUMENTS, look_up_builds
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.build_info import (
+    argument_spec,
+    look_up_builds,
+)
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.failing import failing
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import specs
 
 
 def main():
-    module = AnsibleModule(argument_spec=specs(ARGUMENTS), supports_check_mode=True)
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     with failing(module):
         module.exit_json(**look_up_builds(module.params))
 

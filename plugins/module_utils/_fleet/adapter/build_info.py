@@ -14,7 +14,7 @@ from ..errors import InvalidDeclaration
 from ..sources.lookups import Question, look_up
 from ..sources.protocol import Lookup
 from ..sources.registry import open_sources
-from .options import Option
+from .options import Option, specs
 from .source import SOURCE
 
 ARGUMENTS = (
@@ -38,6 +38,13 @@ ARGUMENTS = (
     Option("compare", "bool", default=True),
     Option("workers", "int", default=8),
 )
+
+
+def argument_spec() -> dict[str, Any]:
+    """Of the module. A look-up's key is a name and no secret, which has to be said of an option called so."""
+    spec = specs(ARGUMENTS)
+    spec["builds"]["options"]["key"]["no_log"] = False
+    return spec
 
 
 def look_up_builds(parameters: Mapping[str, Any]) -> dict[str, Any]:

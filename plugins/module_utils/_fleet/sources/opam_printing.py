@@ -204,9 +204,9 @@ def _logical(value: Logical) -> _Box:
 
 
 def _string(text: str) -> str:
-    escaped = text.replace("\\", "\\\\")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "\\r")
     if "\n" not in text:
-        return '"' + escaped.replace('"', '\\"') + '"'
-    first = "" if text.startswith("\n") else "\\\n"
-    # Every quote is escaped, not only those that could end the string: simpler, and it reads back the same.
-    return f'"""{first}' + escaped.replace('"', '\\"') + '"""'
+        return f'"{escaped}"'
+    # The joined first line swallows blanks that follow it, so a text that begins with one does without.
+    first = "" if text[0] in "\n\t " else "\\\n"
+    return f'"""{first}{escaped}"""'
