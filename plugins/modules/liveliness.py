@@ -62,7 +62,7 @@ EXAMPLES = r"""
       - dns:
           name: example.org
           type: A
-          expected: [192.0.2.80]
+          answers: [192.0.2.80]
         from: controller
       - tcp: 53
         from: controller

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import math
 import typing
 from typing import Any, TypeVar, Union
 
@@ -59,7 +60,7 @@ def decode(cls: type[T], data: Any) -> T:
     return typing.cast(T, _decode(cls, data, cls.__name__))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
@@ -91,11 +92,22 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
         except ValueError:
             allowed = ", ".join(str(member.value) for member in kind)
             raise Mismatch(f"{where}: {data!r} is none of {allowed}") from None
-    if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
+    if kind is float and isinstance(data, (int, float)) and not isinstance(data, bool):
+        return _decode_float(data, where)
     if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
         raise Mismatch(f"{where}: {kind.__name__} is needed, not {_shape(data)}")
     return data
+
+
+def _decode_float(data: Union[int, float], where: str) -> float:
+    """Python's JSON knows NaN and Infinity: a deadline of either would never be reached."""
+    try:
+        number = float(data)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise Mismatch(f"{where}: a finite number is needed")
+    return number
 
 
 def _decode_dataclass(cls: type, data: Any, where: str) -> Any:

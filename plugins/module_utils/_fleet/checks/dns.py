@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
@@ -36,6 +37,8 @@ class DnsOptions:
     rcode: str = "NOERROR"
     transport: str = "auto"
     """``udp``, ``tcp``, or ``auto``: over UDP, and over TCP when that answer was truncated."""
+
+_RETRANSMIT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,37 @@ class DnsCheck:
         port = self.options.port
         if self.options.transport != "tcp":
             try:
-                return dns.query.udp(
-                    question, address, deadline.left_s(), port, ignore_unexpected=True, raise_on_truncation=True
-                )
+                return self._asked_over_udp(question, address, deadline)
             except dns.message.Truncated:
                 if self.options.transport == "udp":
                     raise
         return dns.query.tcp(question, address, deadline.left_s(), port)
+
+    def _asked_over_udp(self, question: Any, address: str, deadline: Deadline) -> Any:
+        """Ask as a resolver does: again after a second without an answer, for a datagram may be lost."""
+        import dns.exception
+        import dns.query
+
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as connection:
+            # Connected, so that a port on which nobody listens is refused at once instead of after the time limit.
+            connection.connect((address, self.options.port))
+            connection.setblocking(False)
+            while True:
+                left_s = deadline.left_s()
+                try:
+                    return dns.query.udp(
+                        question,
+                        address,
+                        min(left_s, _RETRANSMIT_S),
+                        self.options.port,
+                        ignore_unexpected=True,
+                        raise_on_truncation=True,
+                        sock=connection,
+                    )
+                except dns.exception.Timeout:
+                    if left_s <= _RETRANSMIT_S:
+                        raise
 
     def _judged(self, came: tuple[str, ...]) -> Sighting:
         question = f"{self.options.name} {self.options.type}"

@@ -49,9 +49,7 @@ def self_test(checks: Sequence[CheckSpec]) -> None:
         CHECKS[spec.kind].bind(spec, Surroundings())
 
 
-def watch(
-    node: Node, name: str, trial_id: str, on_failure: Callable[[Exception], None] = lambda error: None
-) -> None:
+def watch(node: Node, name: str, trial_id: str, on_failure: Callable[[Exception], None] = lambda error: None) -> None:
     """Guard a trial until it has ended, in whatever way. What hinders it is told to ``on_failure`` and tried again;
     raised is only what waiting cannot mend."""
     stop = threading.Event()

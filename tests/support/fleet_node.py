@@ -1,0 +1,209 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A node whose folders and journal are real, and whose machine, clock and driver are simulated.
+
+The machine is an object of its own: it outlives the :class:`Node` that is dropped when a test interrupts a step, as
+the real processes outlive a killed module.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Optional
+
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.durable import make_folder
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import (
+    DriverError,
+    ImageMissing,
+    ReleaseRefused,
+)
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.images.store import ImageStore
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import NodeLayout
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import (
+    Capabilities,
+    Exit,
+    Image,
+    Instance,
+    Release,
+)
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.node import Node
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.proposal import Declaration, Wanted
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Holder
+
+ME = Holder(who="the test")
+
+
+class Interrupted(BaseException):
+    """The process dies here; nothing of the library may catch it."""
+
+
+@dataclass
+class FakeClock:
+    """A clock that moves only when told."""
+
+    seconds: float = 1000.0
+    boot: str = "boot-1"
+    walls: str = "2026-01-01T00:00:00.000Z"
+
+    def boottime_s(self) -> float:
+        return self.seconds
+
+    def boot_id(self) -> str:
+        return self.boot
+
+    def wall(self) -> str:
+        return self.walls
+
+
+@dataclass
+class Machine:
+    """What runs: by name and release number. Processes here outlive whoever started them."""
+
+    instances: dict[str, dict[int, Instance]] = field(default_factory=dict)
+    releases: dict[tuple[str, int], Release] = field(default_factory=dict)
+    started: int = 0
+    broken: set[str] = field(default_factory=set)
+    """SHA-256 of images that do not start."""
+    consoles: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+    on_trial: dict[tuple[str, int], bool] = field(default_factory=dict)
+
+    def of(self, name: str) -> dict[int, Instance]:
+        return self.instances.setdefault(name, {})
+
+    def alive(self, name: str) -> list[int]:
+        return sorted(number for number, instance in self.of(name).items() if instance.alive)
+
+    def start(self, name: str, release: Release) -> Instance:
+        self.started += 1
+        instance = Instance(name, release.number, True, identity=f"process-{self.started}")
+        self.of(name)[release.number] = instance
+        self.releases[name, release.number] = release
+        return instance
+
+    def end(self, name: str, number: int, meaning: str) -> None:
+        instance = self.of(name).get(number)
+        if instance is not None and instance.alive:
+            self.of(name)[number] = replace(instance, alive=False, exit=Exit(meaning=meaning))
+
+    def power_cut(self) -> None:
+        for name, instances in self.instances.items():
+            for number in instances:
+                self.end(name, number, "ended with the machine")
+
+
+class FakeDriver:
+    """Runs releases on a :class:`Machine`, as the protocol demands: repeatable after an end at any point within."""
+
+    name = "unix"
+
+    def __init__(self, machine: Machine, layout: NodeLayout, store: ImageStore, reached: Callable[[str], None]) -> None:
+        self._machine = machine
+        self._layout = layout
+        self._store = store
+        self._reached = reached
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(discovers=True)
+
+    def inspect(self, names: Sequence[str]) -> Mapping[str, tuple[Instance, ...]]:
+        return {name: tuple(self._machine.of(name).values()) for name in names}
+
+    def validate(self, name: str, release: Release) -> None:
+        if release.configuration.working_directory == "/refused":
+            raise ReleaseRefused(f"{name}: {release} is refused here. Nothing was stopped or started.")
+
+    def swap(self, name: str, old: Optional[Release], new: Optional[Release]) -> Optional[Instance]:
+        starts = new if new is not None and new.running else None
+        if starts is not None:
+            self._store.verify(starts.image)
+        for number in self._machine.alive(name):
+            if starts is None or number != starts.number:
+                self._machine.end(name, number, "killed by SIGTERM")
+                self._reached(f"stopped {number}")
+        if starts is None:
+            return None
+        running = self._machine.of(name).get(starts.number)
+        if running is not None and running.alive:
+            return running
+        if starts.image.sha256 in self._machine.broken:
+            raise DriverError(f"{name}: {starts} was not started: it is broken")
+        self._keep_link(name, starts)
+        instance = self._machine.start(name, starts)
+        self._reached(f"started {starts.number}")
+        return instance
+
+    def _keep_link(self, name: str, release: Release) -> None:
+        link = self._layout.instance_image(name, release.number)
+        make_folder(link.parent)
+        if not link.exists():
+            os.link(self._layout.image(release.image.sha256), link)
+
+    def stop(self, name: str, release: int) -> Optional[Exit]:
+        self._machine.end(name, release, "killed by SIGTERM")
+        instance = self._machine.of(name).get(release)
+        return instance.exit if instance else None
+
+    def on_trial(self, name: str, release: int, trial: bool) -> None:
+        self._machine.on_trial[name, release] = trial
+
+    def discard(self, name: str, release: int) -> None:
+        instance = self._machine.of(name).get(release)
+        if instance is not None and instance.alive:
+            raise DriverError("it lives")
+        self._machine.of(name).pop(release, None)
+        self._layout.instance_image(name, release).unlink(missing_ok=True)
+
+    def console(self, name: str, release: int, lines: int) -> tuple[str, ...]:
+        return self._machine.consoles.get((name, release), ())[-lines:]
+
+    def fetch_image(self, name: str) -> Optional[tuple[Release, Image]]:
+        for number in reversed(self._machine.alive(name)):
+            release = self._machine.releases[name, number]
+            try:
+                self._store.verify(release.image)
+            except ImageMissing as error:
+                raise DriverError(str(error)) from error
+            return release, release.image
+        return None
+
+
+class FleetNode:
+    """A folder, a machine and a clock; a fresh :class:`Node` on them whenever one is asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.layout = NodeLayout(root / "state")
+        self.store = ImageStore(self.layout)
+        self.clock = FakeClock()
+        self.machine = Machine()
+
+    def node(self, reached: Callable[[str], None] = lambda step: None) -> Node:
+        driver = FakeDriver(self.machine, self.layout, self.store, reached)
+        return Node(self.layout, self.store, lambda name: driver, self.clock, reached)
+
+    def reboot(self) -> None:
+        self.machine.power_cut()
+        self.clock.boot = f"boot-{int(self.clock.boot.split('-')[1]) + 1}"
+        self.clock.seconds = 10.0
+
+    def image(self, content: str) -> Image:
+        return self.store.add_stream([content.encode("utf-8")])
+
+    def declaration(self, content: Optional[str] = None, wanted: str = "running", **configuration: Any) -> Declaration:
+        image = None if content is None else self.image(content)
+        return Declaration(wanted=Wanted(wanted), image=image, configuration=configuration)
+
+    def running(self, name: str) -> Optional[str]:
+        """Content of the image that runs under the name; None when nothing does. Two at a time is an error."""
+        alive = self.machine.alive(name)
+        assert len(alive) <= 1, f"{alive} run at once"
+        if not alive:
+            return None
+        release = self.machine.releases[name, alive[0]]
+        return self.layout.image(release.image.sha256).read_text(encoding="utf-8")
