@@ -138,7 +138,8 @@ def checks_seen_from(vantage: Vantage, parameters: Mapping[str, Any]) -> tuple[C
     mine = [
         item
         for item in parameters["checks"]
-        if not isinstance(item, Mapping) or item.get("from", Vantage.NODE.value) == vantage.value
+        if not isinstance(item, Mapping)
+        or item.get("from", Vantage.NODE.value) == vantage.value
         or item.get("from") not in [v.value for v in Vantage]
     ]
     return checks_from(mine, parameters.get("address"))
