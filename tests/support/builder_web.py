@@ -384,12 +384,14 @@ class BuilderWebDouble:
             if binary is None or binary.sha256 in seen:
                 continue
             seen.add(binary.sha256)
-            # Looked up by the hash alone: the newest build anywhere that has this main binary.
-            owner = next(
-                b for b in self._newest(self.builds) if b.main_artifact and b.main_artifact.sha256 == binary.sha256
+            # Looked up by the hash alone: the newest build anywhere with any artifact of that content.
+            owner, path = next(
+                (candidate, path)
+                for candidate in self._newest(self.builds)
+                for path, artifact in candidate.artifacts.items()
+                if artifact.sha256 == binary.sha256
             )
-            name = (owner.main_binary or "").rpartition("/")[2]
-            listed = {"filename": name, "sha256": binary.sha256, "size": binary.size}
+            listed = {"filename": path.rpartition("/")[2], "sha256": binary.sha256, "size": binary.size}
             entries.append({"uuid": owner.uuid, "main_binary": listed})
         return as_json({"builds": entries})
 

@@ -92,7 +92,7 @@ def fill(web: BuilderWebDouble) -> BuilderWebDouble:
     hello(7, 2, "freebsd-14", {})
 
     tool = Artifact.recorded("c10112cff1b22e0f554643f0bfa74bfb0c12629552844f5414ea5dcd3b2ff18c", 22)
-    for number, files in ((11, {"bin/tool": tool}), (12, {"bin/tool": tool, "bin/other": tool})):
+    for number, files in ((11, {"bin/tool": tool}), (12, {"bin/a": Artifact.of(b"a"), "bin/b": Artifact.of(b"b")})):
         started = RECORDED_AT - timedelta(hours=72 if number == 11 else 71)
         web.add_build("tool", uuid=build_id(number), artifacts=files, started=started)
     web.add_build(

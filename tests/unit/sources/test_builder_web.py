@@ -124,6 +124,15 @@ def test_a_listing_that_names_another_jobs_build_does_not_mislead(web: BuilderWe
     assert (build.id, build.filename, build.sha256) == (ours.uuid, "web.hvt", digest(b"same"))
 
 
+def test_a_listing_that_takes_a_side_file_for_the_main_binary_does_not_mislead(web: BuilderWebDouble) -> None:
+    web.add_build("web", b"old")
+    new = web.add_build("web", b"new", artifacts={"previous/web.hvt": Artifact.of(b"old")})
+    web.add_build("copy", b"new", filename="copy.hvt")
+    # Now the job lists the new build with the old binary's hash, and the new hash with another job's build.
+    build = source(web).find(LATEST)
+    assert (build.id, build.sha256, build.filename) == (new.uuid, digest(b"new"), "web.hvt")
+
+
 def test_no_file_is_downloaded_to_learn_its_hash(web: BuilderWebDouble) -> None:
     older = web.add_build("web", b"x" * 50_000_000)
     web.add_build("web", b"x" * 50_000_000)

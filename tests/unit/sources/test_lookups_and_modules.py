@@ -22,7 +22,13 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors impo
     SourceError,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import Build
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.lookups import Question, Verdict, look_up
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.http_client import NoAnswer
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.lookups import (
+    UNANSWERED,
+    Question,
+    Verdict,
+    look_up,
+)
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.protocol import (
     Comparison,
     ComparisonAnswer,
@@ -119,6 +125,22 @@ def test_an_update_is_decided_by_the_hash_whatever_becomes_of_the_comparison(
     source = Told({"a": build("a", NEW), OLD: build("a", OLD), "3" * 64: SourceError("no answer")})
     answer = look_up({"s": source}, [question("k", "a", running, compare)])["k"]
     assert (answer.update_available, answer.comparison_state) == (update, state)
+
+
+def test_a_source_that_answers_nobody_is_not_asked_a_thousand_times() -> None:
+    jobs = [str(n) for n in range(100)]
+    silent = Told(dict.fromkeys(jobs, NoAnswer("silent for 15 s")))
+    answers = look_up({"s": silent}, [question(job, job) for job in jobs], workers=1)
+    assert {answer.verdict for answer in answers.values()} == {Verdict.UNKNOWN}
+    assert len(silent.asked) == UNANSWERED
+    assert "silent for 15 s" in str(answers["99"].error)
+
+
+def test_a_source_that_answers_now_and_then_is_asked_to_the_end() -> None:
+    jobs = [str(n) for n in range(20)]
+    source = Told({job: NoAnswer("broke off") if int(job) % 3 else build(job, NEW) for job in jobs})
+    look_up({"s": source}, [question(job, job) for job in jobs], workers=1)
+    assert len(source.asked) == 20
 
 
 def test_a_source_that_is_not_declared_and_a_hash_that_is_none_are_unknown() -> None:

@@ -11,6 +11,7 @@ its answer without saying so, and a pooled connection then fails on its second u
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
 import socket
@@ -70,6 +71,10 @@ class Answer:
         return self.headers.get("content-type", "").split(";")[0].strip().lower()
 
 
+class NoAnswer(SourceError):
+    """Nobody answered: the source cannot be reached, is silent, or broke off. The next question fares no better."""
+
+
 class ServerFault(SourceError):
     """A 5xx that stayed after all tries; what it said lets a caller tell one fault from another."""
 
@@ -115,7 +120,7 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 class HttpClient:
-    """Asks one source. Safe for use from several threads: every request has a session of its own."""
+    """Asks one source. Safe for use from several threads: each has a session of its own."""
 
     def __init__(self, options: SourceOptions, sleep: Callable[[float], None] = time.sleep) -> None:
         if not HAS_REQUESTS:
@@ -123,6 +128,7 @@ class HttpClient:
         self._options = options
         self._sleep = sleep
         self._home = origin(options.url)
+        self._sessions = threading.local()
         if options.ca_path is not None and not Path(options.ca_path).is_file():
             raise InvalidDeclaration(
                 f"The source {options.name!r} names the CA file {options.ca_path}, and there is no such file."
@@ -193,9 +199,9 @@ class HttpClient:
     ) -> Answer:
         left = deadline.left_s()
         if left <= 0:
-            raise SourceError(f"{self._name(url)} was not asked to the end within {deadline.seconds:g} s.")
+            raise NoAnswer(f"{self._name(url)} was not asked to the end within {deadline.seconds:g} s.")
         timeout = min(self._options.timeout_s, left)
-        with _Watch(left) as watch, _session(watch) as session:
+        with _Watch(left) as watch, self._session(watch) as session:
             try:
                 with session.request(
                     method,
@@ -220,12 +226,26 @@ class HttpClient:
                     f"{self._name(url)}: TLS failed ({reason(error)}). Check 'ca_path' of the source."
                 ) from None
             except requests.exceptions.RequestException as error:
-                raise _Transient(SourceError(self._trouble(url, error, watch, deadline))) from None
+                raise _Transient(NoAnswer(self._trouble(url, error, watch, deadline))) from None
             except (urllib3.exceptions.HTTPError, OSError) as error:
-                raise _Transient(SourceError(self._trouble(url, error, watch, deadline))) from None
+                raise _Transient(NoAnswer(self._trouble(url, error, watch, deadline))) from None
             except ValueError as error:
                 # http.client and idna let some malformed answers and hosts through as plain ValueErrors.
                 raise SourceError(f"{self._name(url)} gave no valid HTTP: {reason(error)}.") from None
+
+    @contextlib.contextmanager
+    def _session(self, watch: _Watch) -> Iterator[Any]:
+        """This thread's session, for one request: its connections are watched, and none is left open."""
+        session = getattr(self._sessions, "of_thread", None)
+        if session is None:
+            session = self._sessions.of_thread = _watched_session()
+        adapter = session.get_adapter("http://")
+        adapter.watch = watch
+        try:
+            yield session
+        finally:
+            adapter.close()
+            session.cookies.clear()
 
     def _received(self, response: Any, url: str, with_body: bool, max_bytes: int) -> Answer:
         status = int(response.status_code)
@@ -270,8 +290,7 @@ class HttpClient:
     def _proxies(self, url: str) -> Mapping[str, str]:
         if self._options.proxy is not None:
             return {"http": self._options.proxy, "https": self._options.proxy}
-        found: Mapping[str, str] = requests.utils.get_environ_proxies(url)
-        return found
+        return _environment_proxies(origin(url))
 
     def _verify(self) -> Union[bool, str]:
         if not self._options.validate_certs:
@@ -366,21 +385,21 @@ class _Watch:
                     duplicate.shutdown(socket.SHUT_RDWR)
 
 
-@contextlib.contextmanager
-def _session(watch: _Watch) -> Iterator[Any]:
-    """A session for one request, whose connections are watched."""
+@functools.lru_cache(maxsize=64)
+def _environment_proxies(of: tuple[str, str, int]) -> Mapping[str, str]:
+    scheme, host, port = of
+    address = f"[{host}]" if ":" in host else host
+    found: Mapping[str, str] = requests.utils.get_environ_proxies(f"{scheme}://{address}:{port}/")
+    return found
 
-    def watched(plain: Any) -> Any:
-        class Watched(plain):  # type: ignore[misc]
-            def _new_conn(self) -> Any:
-                connected = super()._new_conn()
-                watch.over(connected)
-                return connected
 
-        return Watched
+def _watched_session() -> Any:
+    """A session that looks at no ~/.netrc, and whose connections are given to its adapter's ``watch``."""
 
     class WatchingAdapter(HTTPAdapter):
         """requests asks one of the two methods for a pool, depending on its version."""
+
+        watch: _Watch
 
         def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
             return self._watching(super().get_connection_with_tls_context(*args, **kwargs))
@@ -389,15 +408,21 @@ def _session(watch: _Watch) -> Iterator[Any]:
             return self._watching(super().get_connection(*args, **kwargs))
 
         def _watching(self, pool: Any) -> Any:
-            pool.ConnectionCls = watched(type(pool).ConnectionCls)
+            pool.ConnectionCls = watched(type(pool).ConnectionCls, self)
             return pool
 
+    def watched(plain: Any, adapter: WatchingAdapter) -> Any:
+        class Watched(plain):  # type: ignore[misc]
+            def _new_conn(self) -> Any:
+                connected = super()._new_conn()
+                adapter.watch.over(connected)
+                return connected
+
+        return Watched
+
     session = requests.Session()
-    try:
-        session.trust_env = False
-        adapter = WatchingAdapter(max_retries=0)
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
-        yield session
-    finally:
-        session.close()
+    session.trust_env = False
+    adapter = WatchingAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session

@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Optional, Union
 
-from ..errors import BuildNotFound, FleetError, InvalidDeclaration
+from ..errors import BuildNotFound, FleetError, InvalidDeclaration, SourceError
 from ..model import Build, checked_sha256
+from .http_client import NoAnswer
 from .protocol import Comparison, ComparisonAnswer, ComparisonState, Lookup, Source
+
+UNANSWERED = 3
+"""So many look-ups in a row without any answer, each with all its retries, and a source is given up."""
 
 
 class Verdict(str, Enum):
@@ -88,9 +92,40 @@ class _Once:
         return outcome[0]
 
 
+class _Patience:
+    """Ends with a source that answers nobody: a thousand look-ups must not each wait for their own time-out."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._unanswered: dict[str, int] = {}
+        self._last: dict[str, NoAnswer] = {}
+
+    def ask(self, source: str, question: Callable[[], Any]) -> Any:
+        with self._lock:
+            if self._unanswered.get(source, 0) >= UNANSWERED:
+                raise NoAnswer(f"Not asked any more, as the last {UNANSWERED} look-ups found: {self._last[source]}")
+        try:
+            answer = question()
+        except NoAnswer as error:
+            with self._lock:
+                self._unanswered[source] = self._unanswered.get(source, 0) + 1
+                self._last[source] = error
+            raise
+        except SourceError:
+            self._answered(source)
+            raise
+        self._answered(source)
+        return answer
+
+    def _answered(self, source: str) -> None:
+        with self._lock:
+            self._unanswered[source] = 0
+
+
 class _Asking:
     def __init__(self, sources: Mapping[str, Source]) -> None:
         self._sources = sources
+        self._patience = _Patience()
         self._found = _Once()
         self._compared = _Once()
 
@@ -125,7 +160,9 @@ class _Asking:
         if source not in self._sources:
             known = ", ".join(sorted(self._sources)) or "none"
             raise InvalidDeclaration(f"There is no source named {source!r}; known are: {known}.")
-        found: Build = self._found.get((source, lookup), lambda: self._sources[source].find(lookup))
+        found: Build = self._found.get(
+            (source, lookup), lambda: self._patience.ask(source, lambda: self._sources[source].find(lookup))
+        )
         return found
 
     def _compare(self, source: str, running: str, build: Build) -> ComparisonAnswer:
