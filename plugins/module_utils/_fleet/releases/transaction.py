@@ -407,7 +407,7 @@ class Transaction:
         which = "an older release" if number is None else f"release {number}"
         listed = "; ".join(str(r) for r in self.state.kept) or "none"
         raise InvalidDeclaration(
-            f"{self._name} has kept no {which} to go back to. Kept besides the current one: {listed}. Nothing was "
+            f"{self._name} has not kept {which}, so there is no way back to it. Kept besides the current one: {listed}. Nothing was "
             "changed."
         )
 
