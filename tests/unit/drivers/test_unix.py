@@ -326,8 +326,17 @@ def test_the_image_of_what_runs_comes_back_from_its_process(node: Node, tmp_path
     release = Release(1, node.store.add_file(program), Configuration(arguments=("300",)))
     node.started(release)
     node.layout.image(release.image.sha256).unlink()
+    node.layout.instance_image(NAME, 1).unlink()
     assert node.driver.fetch_image(NAME) == (release, release.image)
     assert node.store.verify(release.image)
+
+
+def test_the_image_of_what_runs_comes_back_from_its_own_link(node: Node) -> None:
+    release = node.release(1)
+    node.started(release)
+    assert node.layout.instance_image(NAME, 1).samefile(node.layout.image(release.image.sha256))
+    node.layout.image(release.image.sha256).unlink()
+    assert node.driver.fetch_image(NAME) == (release, release.image)
 
 
 def test_an_image_that_is_lost_for_good_is_said_so(node: Node) -> None:
@@ -335,6 +344,7 @@ def test_an_image_that_is_lost_for_good_is_said_so(node: Node) -> None:
     node.started(release)
     until(lambda: node.console(1))
     node.layout.image(release.image.sha256).unlink()
+    node.layout.instance_image(NAME, 1).unlink()
     with pytest.raises(DriverError, match="left running"):
         node.driver.fetch_image(NAME)
     assert node.alive() == [1]

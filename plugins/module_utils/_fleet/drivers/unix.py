@@ -134,6 +134,7 @@ class UnixDriver:
         program = self._verified(name, new)
         self._stop_another_of_that_number(name, new)
         self._record(name, new)
+        self._keep_image(name, new, program)
         folder = self._layout.instance(name, new.number)
         spec = process_spec(name, new.configuration, program)
         try:
@@ -171,6 +172,17 @@ class UnixDriver:
                 "Nothing was stopped. Make room or correct the permissions."
             ) from error
 
+    def _keep_image(self, name: str, release: Release, program: Path) -> None:
+        """The instance's own link to its image outlives a deletion in the store. Where links are not possible, the
+        store alone has to do."""
+        link = self._layout.instance_image(name, release.number)
+        temporary = link.with_name(link.name + ".new")
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+            os.link(program, temporary)
+            os.replace(temporary, link)
+            temporary.unlink(missing_ok=True)  # replacing a link by another one to the same file does nothing
+
     def stop(self, name: str, release: int) -> Optional[Exit]:
         return self._supervisor.stop(self._layout.instance(name, release))
 
@@ -201,14 +213,16 @@ class UnixDriver:
             ) from error
 
     def _ensure_image(self, name: str, release: Release, identity: str) -> None:
-        """The kernel keeps a running program's bytes, even when its file was removed: from there it comes back."""
+        """The instance has its own link to the image, and the kernel keeps a running program's bytes, even when its
+        file was removed: from there it comes back."""
         with suppress(ImageMissing):
             self._images.verify(release.image)
             return
-        with suppress(OSError, ImageError):
-            running = Path(f"/proc/{ProcessIdentity.parse(identity).pid}/exe")
-            if running.stat().st_size == release.image.size and self._images.add_file(running) == release.image:
-                return
+        link = self._layout.instance_image(name, release.number)
+        for kept in (link, Path(f"/proc/{ProcessIdentity.parse(identity).pid}/exe")):
+            with suppress(OSError, ImageError):
+                if kept.stat().st_size == release.image.size and self._images.add_file(kept) == release.image:
+                    return
         raise DriverError(
             f"{name} runs as {release}, but its image is no more in the store and could not be taken from its process. "
             "It was left running. Bring the image into the store (module image), then try again."
