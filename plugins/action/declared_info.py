@@ -15,6 +15,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.dec
     representatives,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.host_variables import variables_reader
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import PLACE_VARIABLES
 
 FACT = "unikernel_fleet_declared"
 
@@ -38,7 +39,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         groups = variables["groups"]
         members = set(groups.get(arguments["group"], ()))
         hosts = [host for host in variables["ansible_play_hosts_all"] if host in members]
-        declarations = read_declarations(hosts, variables_reader(variables["hostvars"], self._templar))
+        declarations = read_declarations(hosts, variables_reader(variables["hostvars"], self._templar, PLACE_VARIABLES))
         asked = representatives(declarations)
         if "ansible_limit" not in variables:
             # Nodes on which nothing is declared may still run what was declared once. Under --limit they are no

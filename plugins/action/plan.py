@@ -25,6 +25,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.dec
     read_declarations,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.host_variables import variables_reader
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import PLAN_VARIABLES
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.node_answers import read_answers
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.plan_result import (
     plan_data,
@@ -64,7 +65,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "inventory. Nothing was changed. Run without --limit, or without removal."
             )
         hostvars = variables["hostvars"]
-        declarations = read_declarations(arguments["hosts"], variables_reader(hostvars, self._templar))
+        declarations = read_declarations(arguments["hosts"], variables_reader(hostvars, self._templar, PLAN_VARIABLES))
         answers = read_answers(arguments["asked"], arguments["answers"], hostvars.raw_get)
         lookups = lookups_of(declarations, answers.running_sha256)
         builds = self._look_up(lookups, arguments["compare"], variables)

@@ -14,6 +14,7 @@ from ansible.utils.display import Display
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.node_answers import read_answers
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.declared import read_declarations
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.host_variables import variables_reader
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import PLACE_VARIABLES
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.status_text import status_of, status_text
 
 ARGUMENTS = {
@@ -35,7 +36,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         variables: dict[str, Any] = task_vars or {}
         _, arguments = self.validate_argument_spec(ARGUMENTS)
         hostvars = variables["hostvars"]
-        declarations = read_declarations(arguments["hosts"], variables_reader(hostvars, self._templar))
+        declarations = read_declarations(arguments["hosts"], variables_reader(hostvars, self._templar, PLACE_VARIABLES))
         answers = read_answers(arguments["asked"], arguments["answers"], hostvars.raw_get)
         status = status_of([one.declared for one in declarations], answers)
         Display().display("\n" + status_text(status))

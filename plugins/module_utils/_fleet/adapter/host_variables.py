@@ -10,31 +10,43 @@ unikernels that is most of its time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from .options import PREFIX
-
 _MARKS = ("{{", "{%", "{#")
+_REFERENCE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}", re.ASCII)
 
 
-def variables_reader(hostvars: Any, templar: Any, prefix: str = PREFIX) -> Callable[[str], dict[str, Any]]:
-    """A function from a host's name to its variables with the prefix, ready to use.
+def variables_reader(hostvars: Any, templar: Any, names: Collection[str]) -> Callable[[str], dict[str, Any]]:
+    """A function from a host to those of the named variables that it has, ready to use.
 
-    ``hostvars`` is Ansible's object of that name, ``templar`` the one of an action plugin.
+    ``hostvars`` is Ansible's object of that name, ``templar`` the one of an action plugin. Every template has to be
+    compiled anew for every host (half a millisecond each), so none is that need not be.
     """
 
     def variables_of(host: str) -> dict[str, Any]:
         raw = hostvars.raw_get(host)
-        mine = {key: raw[key] for key in raw if key.startswith(prefix)}
-        open_ones = [key for key, value in mine.items() if not is_literal(value)]
+        mine = {name: _followed(raw[name], raw) for name in names if name in raw}
+        open_ones = [name for name, value in mine.items() if not is_literal(value)]
         if open_ones:
             scoped = templar.copy_with_new_env(available_variables=raw)
-            for key in open_ones:
-                mine[key] = scoped.template(mine[key])
+            for name in open_ones:
+                mine[name] = scoped.template(mine[name])
         return mine
 
     return variables_of
+
+
+def _followed(value: Any, raw: Mapping[str, Any]) -> Any:
+    """What a template that is nothing but a variable's name stands for, when that is a literal."""
+    reference = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    if reference is None or reference[1] not in raw:
+        return value
+    target = raw[reference[1]]
+    # Text that looks like data may be read as data by older versions of Ansible; they shall decide.
+    plain = is_literal(target) and not (isinstance(target, str) and target[:1] in "{[")
+    return target if plain else value
 
 
 def is_literal(value: Any) -> bool:

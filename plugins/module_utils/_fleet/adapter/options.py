@@ -135,6 +135,13 @@ DECLARED = (
 )
 
 
+PLACE_VARIABLES = tuple(o.variable for o in (NAME, ROOT, STATE, *DECLARED[:1]))
+"""Where a unikernel is, and whether it should be there."""
+
+PLAN_VARIABLES = (*PLACE_VARIABLES, *(o.variable for o in (*DECLARED[1:], *CONFIGURATION)), PREFIX + "retry_failed")
+"""All that a plan compares; checks and schedules are none of its business."""
+
+
 def configuration_given(parameters: dict[str, Any]) -> dict[str, Any]:
     """The configuration options that were given, in the encoded form of a Configuration."""
     given = {o.name: parameters[o.name] for o in CONFIGURATION if parameters.get(o.name) is not None}
