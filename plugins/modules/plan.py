@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Decides for every unikernel what is to be done about it, shows it in the terminal, and leaves it in the fact
     C(unikernel_fleet_plan) for the plays that follow.
-  - All builds are looked up by one run of M(unikernel.fleet.build_info), and nothing is run per unikernel.
+  - All builds are looked up at once, as M(unikernel.fleet.build_info) does it, and nothing is run per unikernel.
   - What a source or a node did not answer is V(unknown), and never taken for unchanged.
   - It has nothing to do with changes; the playbook C(unikernel.fleet.deploy) carries a plan out.
 author:
@@ -23,7 +23,7 @@ extends_documentation_fragment:
   - unikernel.fleet.attributes.actiongroup_fleet
 attributes:
   action:
-    description: Runs on the controller; only the look-up of builds is a module.
+    description: Runs on the controller; there is no module on the node.
     support: full
 options:
   hosts:
