@@ -10,7 +10,6 @@ from collections import Counter
 
 import pytest
 
-
 _TOTAL = pytest.StashKey[str]()
 
 

@@ -85,5 +85,8 @@ class ConsoleKind:
         patterns = [*options["must_match"], *(f"not {pattern}" for pattern in options["must_not_match"])]
         return bounded(", ".join(patterns), 80)
 
+    def require(self, options: Mapping[str, Any]) -> None:
+        """Nothing but the standard library."""
+
     def bind(self, spec: CheckSpec, surroundings: Surroundings) -> Check:
         return ConsoleCheck(codec.decode(ConsoleOptions, spec.options), surroundings.console)

@@ -233,5 +233,8 @@ class DnsKind:
     def described(self, options: Mapping[str, Any]) -> str:
         return f"{options['name']} {options['type']} at {options['server']}"
 
+    def require(self, options: Mapping[str, Any]) -> None:
+        _require_library()
+
     def bind(self, spec: CheckSpec, surroundings: Surroundings) -> Check:
         return DnsCheck(codec.decode(DnsOptions, spec.options))

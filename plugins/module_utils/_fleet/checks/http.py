@@ -363,6 +363,10 @@ class HttpKind:
         method = "" if options["method"] == "GET" else f"{options['method']} "
         return method + _shown(str(options["url"]))
 
+    def require(self, options: Mapping[str, Any]) -> None:
+        if options.get("json") is not None:
+            checked_expression(str(options["json"]))
+
     def bind(self, spec: CheckSpec, surroundings: Surroundings) -> Check:
         return HttpCheck(codec.decode(HttpOptions, spec.options))
 

@@ -108,5 +108,8 @@ class ProcessKind:
     def described(self, options: Mapping[str, Any]) -> str:
         return "lives"
 
+    def require(self, options: Mapping[str, Any]) -> None:
+        """Nothing but the standard library."""
+
     def bind(self, spec: CheckSpec, surroundings: Surroundings) -> Check:
         return ProcessCheck(codec.decode(ProcessOptions, spec.options), surroundings)

@@ -106,5 +106,8 @@ class TcpKind:
     def described(self, options: Mapping[str, Any]) -> str:
         return f"{options['host']} port {options['port']}"
 
+    def require(self, options: Mapping[str, Any]) -> None:
+        """Nothing but the standard library."""
+
     def bind(self, spec: CheckSpec, surroundings: Surroundings) -> Check:
         return TcpCheck(codec.decode(TcpOptions, spec.options))

@@ -46,6 +46,7 @@ def self_test(checks: Sequence[CheckSpec]) -> None:
     for spec in checks:
         if spec.kind not in CHECKS:
             raise InvalidDeclaration(f"there is no check of the kind {spec.kind!r}; known: {', '.join(sorted(CHECKS))}")
+        CHECKS[spec.kind].require(spec.options)
         CHECKS[spec.kind].bind(spec, Surroundings())
 
 

@@ -407,8 +407,8 @@ class Transaction:
         which = "an older release" if number is None else f"release {number}"
         listed = "; ".join(str(r) for r in self.state.kept) or "none"
         raise InvalidDeclaration(
-            f"{self._name} has not kept {which}, so there is no way back to it. Kept besides the current one: {listed}. "
-            "Nothing was changed."
+            f"{self._name} has not kept {which}, so there is no way back to it. Kept besides the current one: "
+            f"{listed}. Nothing was changed."
         )
 
     def _confirmed_before(self, trial_id: str) -> bool:
