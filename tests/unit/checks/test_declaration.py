@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet import codec
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.declaration import checks_from, seen_from
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.declaration import checks_from
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import CheckSpec, Vantage
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.protocol import Surroundings
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.registry import CHECKS
@@ -41,8 +41,14 @@ def test_each_kind_is_read_with_its_defaults() -> None:
     ]
     assert [spec.required for spec in specs] == [True, True, True, False, True, True]
     assert [spec.timeout_s for spec in specs] == [5.0, 2.5, 5.0, 5.0, 5.0, 5.0]
-    assert [spec.name for spec in seen_from(specs, Vantage.CONTROLLER)] == [specs[1].name]
-    assert len(seen_from(specs, Vantage.NODE)) == 5
+
+
+def test_checks_of_the_other_side_are_not_even_read() -> None:
+    here = checks_from(EVERYTHING, "192.0.2.1", Vantage.CONTROLLER)
+    assert [spec.name for spec in here] == ["http http://192.0.2.1/ready from the controller"]
+    assert len(checks_from(EVERYTHING, "192.0.2.1", Vantage.NODE)) == 5
+    unreadable_here = [{"http": {"no such option": 1}, "from": "controller"}, {"tcp": 53}]
+    assert [spec.kind for spec in checks_from(unreadable_here, "192.0.2.1", Vantage.NODE)] == ["tcp"]
 
 
 def test_what_was_read_survives_being_persisted() -> None:

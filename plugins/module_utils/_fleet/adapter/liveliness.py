@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..checks.declaration import checks_from
 from ..checks.model import Outcome, Vantage, Verdict
 from ..checks.protocol import Surroundings
 from ..checks.schedule import run_checks
@@ -22,7 +23,7 @@ from ..releases.guard import surroundings_of
 from ..releases.node import local_node
 from ..releases.waiting import Standing, TrialReport, wait_for_verdict
 from . import options
-from .unikernel import checks_seen_from, holder_from, schedule_from
+from .unikernel import holder_from, schedule_from
 
 ARGUMENTS = (
     options.Option("name"),
@@ -62,7 +63,7 @@ def _verdict_without_checks(report: TrialReport) -> Verdict:
 def _of_checks(parameters: Mapping[str, Any]) -> dict[str, Any]:
     schedule = schedule_from(parameters)
     vantage = Vantage(parameters["vantage"])
-    specs = checks_seen_from(vantage, parameters)
+    specs = checks_from(parameters["checks"], parameters["address"], vantage)
     try:
         around = Surroundings()
         if vantage is Vantage.NODE and parameters["name"] is not None:

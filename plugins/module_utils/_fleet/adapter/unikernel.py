@@ -126,23 +126,10 @@ def trial_options(parameters: Mapping[str, Any], wanted: Wanted) -> TrialOptions
 
 def node_checks(parameters: Mapping[str, Any]) -> tuple[CheckSpec, ...]:
     """The node's own checks; that the process lives is always among them."""
-    here = checks_seen_from(Vantage.NODE, parameters)
+    here = checks_from(parameters["checks"], parameters.get("address"), Vantage.NODE)
     if any(spec.kind == "process" and spec.required for spec in here):
         return here
     return (*checks_from([{"process": {}, "name": "the process lives"}], None), *here)
-
-
-def checks_seen_from(vantage: Vantage, parameters: Mapping[str, Any]) -> tuple[CheckSpec, ...]:
-    """The declared checks of one vantage. Those of the other are not even read: they may need libraries that only the
-    other side has."""
-    mine = [
-        item
-        for item in parameters["checks"]
-        if not isinstance(item, Mapping)
-        or item.get("from", Vantage.NODE.value) == vantage.value
-        or item.get("from") not in [v.value for v in Vantage]
-    ]
-    return checks_from(mine, parameters.get("address"))
 
 
 def holder_from(parameters: Mapping[str, Any]) -> Holder:

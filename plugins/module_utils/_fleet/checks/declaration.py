@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from ..errors import InvalidDeclaration
@@ -22,10 +22,14 @@ _FROM = {Vantage.NODE: "", Vantage.CONTROLLER: " from the controller"}
 _COMMON = ("name", "required", "wanted", "from", "timeout")
 
 
-def checks_from(declared: Sequence[Mapping[str, Any]], address: Optional[str]) -> tuple[CheckSpec, ...]:
+def checks_from(
+    declared: Sequence[Mapping[str, Any]], address: Optional[str], seen_from: Optional[Vantage] = None
+) -> tuple[CheckSpec, ...]:
     """The checks of a unikernel; ``address`` is the default target of those that need one.
 
-    InvalidDeclaration names the check and what is wrong with it; MissingLibrary where a kind cannot be read here.
+    With ``seen_from`` only those that look from there. The others are not even read: they may need a library that
+    only the other side has. InvalidDeclaration names the check and what is wrong with it; MissingLibrary where a kind
+    cannot be read here.
     """
     if isinstance(declared, (str, bytes, Mapping)) or not isinstance(declared, Sequence):
         raise InvalidDeclaration(f"Checks have to be a list, not {shape(declared)}. Nothing was changed.")
@@ -35,6 +39,8 @@ def checks_from(declared: Sequence[Mapping[str, Any]], address: Optional[str]) -
     for position, item in enumerate(declared, start=1):
         label = _label(position, item)
         try:
+            if seen_from is not None and isinstance(item, Mapping) and _vantage(item.get("from")) is not seen_from:
+                continue
             spec = _check_from(item, address)
             if spec.name in specs:
                 raise InvalidDeclaration(f"another check has the name {spec.name!r}; give it a name of its own.")
@@ -42,11 +48,6 @@ def checks_from(declared: Sequence[Mapping[str, Any]], address: Optional[str]) -
             raise InvalidDeclaration(f"{label}: {error} Nothing was changed.") from None
         specs[spec.name] = spec
     return tuple(specs.values())
-
-
-def seen_from(specs: Iterable[CheckSpec], vantage: Vantage) -> tuple[CheckSpec, ...]:
-    """Those of the checks that look from there."""
-    return tuple(spec for spec in specs if spec.vantage is vantage)
 
 
 def _check_from(item: Any, address: Optional[str]) -> CheckSpec:
