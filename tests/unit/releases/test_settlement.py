@@ -91,7 +91,7 @@ class SimulatedNode:
         return state
 
     def settled(self, state: State) -> State:
-        for _ in range(MOST_FAILED_REVERTS + 4):
+        for _unused in range(MOST_FAILED_REVERTS + 4):
             actions = settle(state, tuple(self.instances.values()), self.now)
             if not actions:
                 return state
@@ -291,7 +291,7 @@ def test_a_candidate_that_was_restarted_is_another_process_than_the_one_that_was
     state = on_trial(PASSED)
     assert state.trial is not None
     state = replace(state, trial=replace(state.trial, instance="first"))
-    (begin, *_) = settle(state, (Instance("www", CANDIDATE, True, "second"),), EARLY)
+    (begin, *_unused) = settle(state, (Instance("www", CANDIDATE, True, "second"),), EARLY)
     assert isinstance(begin, BeginRevert) and "restarted" in begin.reason
 
 
