@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        _, options = self.validate_argument_spec(specs(ARGUMENTS), required_if=REQUIRED_IF)
+        _unused, options = self.validate_argument_spec(specs(ARGUMENTS), required_if=REQUIRED_IF)
         arguments = dict(self._task.args)
         file = None if options["state"] == "pruned" else file_on_controller(options["url"])
         if file is not None and options["method"] == "auto" and self._is_here(file):

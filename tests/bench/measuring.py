@@ -47,7 +47,7 @@ def run(command: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> Fi
 
 def median_of(measure: Callable[[], Figures], times: int) -> Figures:
     """Each figure's median over several runs."""
-    runs = [measure() for _ in range(times)]
+    runs = [measure() for _unused in range(times)]
     return Figures(
         statistics.median(one.wall_s for one in runs),
         statistics.median(one.cpu_s for one in runs),

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not URL, reason="BUILDER_WEB_URL does not name a
 
 def asked(path: str) -> Any:
     request = urllib.request.Request(URL + path, headers={"Accept": "application/json"})
-    for _ in range(4):
+    for _unused in range(4):
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return json.load(answer)

@@ -54,7 +54,7 @@ def the_bytes_at_the_location_are_those_promised(place: Place) -> None:
 
 
 def downloaded(url: str) -> bytes:
-    for _ in range(4):
+    for _unused in range(4):
         try:
             with urllib.request.urlopen(url, timeout=30) as answer:
                 return bytes(answer.read())

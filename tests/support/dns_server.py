@@ -80,7 +80,7 @@ class DnsServer:
     def _accept_tcp(self) -> None:
         while not self._stopping.is_set():
             try:
-                connection, _ = self._tcp.accept()
+                connection, _unused = self._tcp.accept()
             except OSError:
                 return
             threading.Thread(target=self._serve_tcp, args=(connection,), daemon=True).start()
@@ -102,7 +102,7 @@ class DnsServer:
 
 def _one_port(host: str, family: socket.AddressFamily) -> tuple[socket.socket, socket.socket]:
     """Both transports at one port; another one is tried where the second transport has it in use."""
-    for _ in range(50):
+    for _unused in range(50):
         udp = socket.socket(family, socket.SOCK_DGRAM)
         udp.bind((host, 0))
         try:
@@ -118,7 +118,7 @@ def _one_port(host: str, family: socket.AddressFamily) -> tuple[socket.socket, s
 def zone(records: Mapping[str, Sequence[str]]) -> Behaviour:
     """Answers ``{"name. TYPE": [texts]}``, aliases followed; NXDOMAIN for the names that are not there."""
     known = {tuple(key.split()): texts for key, texts in records.items()}
-    names = {name.lower() for name, _ in known}
+    names = {name.lower() for name, _unused in known}
 
     def behaviour(query: bytes, transport: str) -> Sequence[bytes]:
         message = dns.message.from_wire(query)

@@ -220,7 +220,7 @@ def _judged(scenario: Scenario, fault: Fault, number: int, root: Path, port: int
     wanted = 2 if after.current is not None else 0
     within(2.0, lambda: len(processes_of(root)) == wanted)
     found = processes_of(root)
-    leftovers = tuple(f"{wanted} processes expected, found {found}" for _ in range(1) if len(found) != wanted)
+    leftovers = tuple(f"{wanted} processes expected, found {found}" for _unused in range(1) if len(found) != wanted)
     return Case(scenario.name, fault, number, tuple(lost), leftovers)
 
 

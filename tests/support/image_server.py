@@ -34,7 +34,7 @@ class ImageServer:
     """Bytes of endless answers that were handed to the socket."""
 
     def paths(self) -> list[str]:
-        return [path for path, _ in self.asked]
+        return [path for path, _unused in self.asked]
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -61,7 +61,7 @@ class _Handler(socketserver.StreamRequestHandler):
             return
         headers = {}
         while (line := self.rfile.readline(65536)) not in (b"\r\n", b"\n", b""):
-            name, _, value = line.decode("latin-1").partition(":")
+            name, _unused, value = line.decode("latin-1").partition(":")
             headers[name.strip().lower()] = value.strip()
         target = request[1].decode("ascii")
         # As a proxy, it is asked for whole URLs; it answers them itself.
@@ -140,7 +140,7 @@ class _Handler(socketserver.StreamRequestHandler):
             self.answer_image()
 
     def answer_secured(self) -> None:
-        _, headers = self.server.image.asked[-1]
+        _unused, headers = self.server.image.asked[-1]
         if headers.get("authorization") == "Basic YWxpY2U6czNjcmV0":  # alice:s3cret
             self.answer_image()
         else:

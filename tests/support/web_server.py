@@ -99,7 +99,7 @@ class WebServer:
     def _accept(self) -> None:
         while not self._stopping.is_set():
             try:
-                connection, _ = self._listener.accept()
+                connection, _unused = self._listener.accept()
             except OSError:
                 return
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
@@ -134,10 +134,10 @@ def _read_request(connection: socket.socket) -> Optional[Request]:
         if not chunk:
             return None
         received += chunk
-    head, _, body = received.partition(b"\r\n\r\n")
+    head, _unused, body = received.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
-    method, target, _ = first.split(" ", 2)
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    method, target, _unused = first.split(" ", 2)
+    headers = {name.lower(): value.strip() for name, _unused, value in (line.partition(":") for line in lines)}
     while len(body) < int(headers.get("content-length", "0")):
         body += connection.recv(65536)
     return Request(method, target, headers, body)
@@ -146,9 +146,7 @@ def _read_request(connection: socket.socket) -> Optional[Request]:
 # --- behaviours -------------------------------------------------------------------------------
 
 
-def answers(
-    status: int = 200, body: Union[str, bytes] = "", headers: Optional[Mapping[str, str]] = None
-) -> Behaviour:
+def answers(status: int = 200, body: Union[str, bytes] = "", headers: Optional[Mapping[str, str]] = None) -> Behaviour:
     """A proper answer."""
     content = body.encode() if isinstance(body, str) else body
     lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())

@@ -17,15 +17,12 @@ class Clock(Protocol):
 
     def boottime_s(self) -> float:
         """Seconds since boot, suspend included; never jumps."""
-        ...
 
     def boot_id(self) -> str:
         """Another id means that the machine was booted in between."""
-        ...
 
     def wall(self) -> str:
         """RFC 3339 in UTC; may jump, never decides anything."""
-        ...
 
 
 class SystemClock:

@@ -96,7 +96,7 @@ def test_another_response_code_fails() -> None:
 def test_a_truncated_answer_is_asked_for_again_over_tcp() -> None:
     with DnsServer(truncates_over_udp(ZONE)) as server:
         assert seen(server).outcome is Outcome.PASS
-        assert [transport for transport, _, _ in server.queries] == ["udp", "tcp"]
+        assert [transport for transport, _unused, _unused in server.queries] == ["udp", "tcp"]
         udp_only = seen(server, transport="udp")
     assert udp_only.outcome is Outcome.FAIL
     assert "truncated" in udp_only.detail

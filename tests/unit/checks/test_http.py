@@ -223,7 +223,7 @@ def test_a_redirect_to_nowhere_sensible_fails(location: str) -> None:
 
 def test_503_first_and_200_later_is_seen_as_it_is() -> None:
     with WebServer(in_turn(answers(503), answers(200))) as server:
-        assert [seen(url=server.url).outcome for _ in range(3)] == [Outcome.FAIL, Outcome.PASS, Outcome.PASS]
+        assert [seen(url=server.url).outcome for _unused in range(3)] == [Outcome.FAIL, Outcome.PASS, Outcome.PASS]
 
 
 def test_the_body_is_matched_by_a_regular_expression() -> None:
@@ -323,7 +323,7 @@ def test_a_broken_tls_handshake_is_the_fault_of_the_server() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
 
     def speak_no_tls() -> None:
-        connection, _ = listener.accept()
+        connection, _unused = listener.accept()
         with connection:
             connection.recv(4096)
             connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")

@@ -35,7 +35,7 @@ def sightings(*instances: Optional[Instance], **options: Any) -> list[Sighting]:
 
     validated = json.loads(json.dumps(PROCESS.validated(options, None)))
     check = PROCESS.bind(CheckSpec("process", "p", options=validated), Surroundings(inspect=inspect))
-    return [check.attempt(5) for _ in instances]
+    return [check.attempt(5) for _unused in instances]
 
 
 def test_a_process_that_lives_on_passes() -> None:

@@ -242,7 +242,7 @@ def test_of_many_attempts_the_first_and_the_last_are_kept_and_the_rest_counted()
     assert len(told) == 40
     assert len(result.attempts) == KEPT_FIRST + KEPT_LAST
     assert result.attempts_left_out == 40 - KEPT_FIRST - KEPT_LAST
-    assert result.attempts == tuple(attempt for _, attempt in (*told[:KEPT_FIRST], *told[-KEPT_LAST:]))
+    assert result.attempts == tuple(attempt for _unused, attempt in (*told[:KEPT_FIRST], *told[-KEPT_LAST:]))
 
 
 def test_a_listener_that_raises_is_ignored() -> None:

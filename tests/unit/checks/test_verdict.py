@@ -118,7 +118,7 @@ def _timed(outcomes: list[tuple[int, Outcome]]) -> Attempts:
 
 def _is_alive(required: list[Attempts], schedule: Schedule) -> bool:
     """The definition, read plainly: some span of the wanted length that every check saw through passing."""
-    ends = {at for attempts in required for at, _ in attempts if at <= schedule.deadline_s}
+    ends = {at for attempts in required for at, _unused in attempts if at <= schedule.deadline_s}
     return any(
         all(_spans(attempts, begin, begin + schedule.stable_for_s, schedule) for attempts in required) for begin in ends
     )
@@ -154,7 +154,7 @@ def test_the_decision_is_the_definition(
         # Inconclusive only if no check that stood in the way was seen to fail since it passed.
         if outcome is U:
             assert any(not attempts or attempts[-1][1] is U for attempts in required)
-        if all(all(seen is U for _, seen in attempts) for attempts in required):
+        if all(all(seen is U for _unused, seen in attempts) for attempts in required):
             assert outcome is U
 
 

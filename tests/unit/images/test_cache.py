@@ -50,13 +50,13 @@ def obtainer(root: Path) -> subprocess.Popen[str]:
 def test_two_processes_that_need_the_same_image_bring_it_once(tmp_path: Path) -> None:
     with obtainer(tmp_path) as first:
         assert first.stdout is not None
-        assert [first.stdout.readline() for _ in range(2)] == ["asks\n", "brings\n"]
+        assert [first.stdout.readline() for _unused in range(2)] == ["asks\n", "brings\n"]
         with obtainer(tmp_path) as second:
             assert second.stdout is not None and second.stdout.readline() == "asks\n"
             with pytest.raises(ImageError, match="Another process has been downloading"):
                 ImageCache(tmp_path).obtain(IMAGE, lambda store: pytest.fail("brought twice"), wait_s=0.1)
             first.communicate("go\n", timeout=30)
-            said, _ = second.communicate("", timeout=30)
+            said, _unused = second.communicate("", timeout=30)
     assert said == "has it\n"
 
 

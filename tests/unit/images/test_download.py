@@ -151,7 +151,7 @@ def test_credentials_do_not_follow_a_redirect_to_another_origin(server: ImageSer
         bring(
             f"{server.url}/elsewhere", layout, username="alice", password="s3cret", headers={"X-Token": "also-secret"}
         )
-        (_, to_home), (_, to_other) = server.asked[0], other.asked[0]
+        (_unused, to_home), (_unused, to_other) = server.asked[0], other.asked[0]
     assert "authorization" in to_home and "x-token" in to_home
     assert "authorization" not in to_other and "x-token" not in to_other
 

@@ -114,7 +114,7 @@ def test_no_bytes_crash_the_reader(content: bytes) -> None:
 @given(st.data())
 def test_no_damage_to_an_image_crashes_the_reader(data: st.DataObject) -> None:
     content = bytearray(WHOLE)
-    for _ in range(data.draw(st.integers(1, 6))):
+    for _unused in range(data.draw(st.integers(1, 6))):
         content[data.draw(st.integers(4, len(content) - 1))] = data.draw(st.integers(0, 255))
     bounded(bytes(content[: data.draw(st.integers(0, len(content)))]))
     bounded(bytes(content))

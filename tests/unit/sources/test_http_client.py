@@ -36,7 +36,7 @@ def web() -> Iterator[BuilderWebDouble]:
 
 
 def client(url: str, **options: Any) -> HttpClient:
-    return HttpClient(SourceOptions("s", "builder_web", url, **options), sleep=lambda _: None)
+    return HttpClient(SourceOptions("s", "builder_web", url, **options), sleep=lambda _unused: None)
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def test_a_post_is_sent_once(web: BuilderWebDouble) -> None:
 
 def test_every_request_has_a_connection_of_its_own(web: BuilderWebDouble) -> None:
     asking = client(web.url, retries=0)
-    for _ in range(3):
+    for _unused in range(3):
         assert asking.get(f"{web.url}/robots.txt", asking.deadline()).status == 200
     assert {asked.headers["connection"] for asked in web.asked} == {"close"}
 
@@ -126,7 +126,7 @@ def test_a_body_shorter_than_announced_is_cut_short_although_its_chunks_end_prop
         handler.end_headers()
         handler.wfile.write(b"3\r\nabc\r\n0\r\n\r\n")
 
-    with serving(answer) as (url, _):
+    with serving(answer) as (url, _unused):
         asking = client(url, retries=0)
         with pytest.raises(SourceError, match="3 of 100 bytes: cut short"):
             asking.get(f"{url}/x", asking.deadline())
@@ -165,7 +165,7 @@ def test_credentials_do_not_follow_a_redirect_to_another_origin() -> None:
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", ""])
 def test_a_redirect_to_something_else_than_http_is_not_followed(location: str) -> None:
-    with serving(lambda handler: said(handler, 302, location=location)) as (url, _):
+    with serving(lambda handler: said(handler, 302, location=location)) as (url, _unused):
         asking = client(url)
         with pytest.raises(SourceError, match="redirects to nowhere"):
             asking.get(f"{url}/x", asking.deadline())
@@ -196,7 +196,7 @@ def test_a_private_ca_is_accepted_when_named_and_only_then(tmp_path: Path) -> No
     subprocess.run([*making.split(), *files], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    with serving(lambda handler: said(handler, body=b"tls"), context) as (url, _):
+    with serving(lambda handler: said(handler, body=b"tls"), context) as (url, _unused):
         for options in ({"ca_path": str(certificate)}, {"validate_certs": False}):
             asking = client(url, **options)
             assert asking.get(f"{url}/x", asking.deadline()).body == b"tls"

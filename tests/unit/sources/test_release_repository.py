@@ -321,7 +321,7 @@ def test_a_publication_that_was_cut_off_leaves_the_repository_as_it_was(
         original(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, cut_at, full if cut_at != "_copy" else lambda *_: full(local.folder))
+        patch.setattr(publishing, cut_at, full if cut_at != "_copy" else lambda *_unused: full(local.folder))
         with pytest.raises(SourceError, match="No space left"):
             local.publish(b"second")
     assert (local.folder / "index.json").read_bytes() == index

@@ -38,6 +38,7 @@ class DnsOptions:
     transport: str = "auto"
     """``udp``, ``tcp``, or ``auto``: over UDP, and over TCP when that answer was truncated."""
 
+
 _RETRANSMIT_S = 1.0
 
 
@@ -149,7 +150,7 @@ def _answers(response: Any, options: DnsOptions) -> tuple[str, ...]:
 
     name = dns.name.from_text(options.name)
     wanted = dns.rdatatype.from_text(options.type)
-    for _ in range(_LONGEST_CHAIN):
+    for _unused in range(_LONGEST_CHAIN):
         records = response.get_rrset(response.answer, name, dns.rdataclass.IN, wanted)
         if records is not None:
             return tuple(sorted(_normal(record) for record in records))

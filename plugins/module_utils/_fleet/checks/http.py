@@ -129,7 +129,7 @@ class HttpCheck:
 
     def _final_answer(self, deadline: Deadline, timeout_s: float) -> _Answer:
         request = self.options
-        for _ in range(self.options.follow_redirects + 1):
+        for _unused in range(self.options.follow_redirects + 1):
             answer = _exchange(request, deadline, timeout_s)
             if answer.location is None or not self.options.follow_redirects:
                 return answer

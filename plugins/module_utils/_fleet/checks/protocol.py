@@ -40,7 +40,6 @@ class Check(Protocol):
     def attempt(self, timeout_s: float) -> Sighting:
         """Try once, within the time-out. What the *target* does wrong is a FAIL with a detail; what hinders the
         check itself (a missing library, no permission) is INCONCLUSIVE. Anything raised counts as INCONCLUSIVE."""
-        ...
 
 
 class CheckKind(Protocol):
@@ -52,22 +51,17 @@ class CheckKind(Protocol):
     @property
     def node_only(self) -> bool:
         """It looks at the instance itself, so it can only be made from the node."""
-        ...
 
     def spelled_out(self, value: Any) -> Any:
         """The options that a short form stands for (a URL, a port); anything else as it is."""
-        ...
 
     def described(self, options: Mapping[str, Any]) -> str:
         """Validated options in a few words, without secrets: the second half of a check's default name."""
-        ...
 
     def validated(self, options: Mapping[str, Any], address: Optional[str]) -> dict[str, Any]:
         """The options, completed with their defaults (``address`` is the default target), or InvalidDeclaration."""
-        ...
 
     def require(self, options: Mapping[str, Any]) -> None:
         """Raise MissingLibrary when a check with these validated options cannot be made on this machine."""
-        ...
 
     def bind(self, spec: CheckSpec, surroundings: Surroundings) -> Check: ...

@@ -18,7 +18,6 @@ class Driver(Protocol):
     @property
     def name(self) -> str:
         """The word in ``unikernel_driver``."""
-        ...
 
     @property
     def capabilities(self) -> Capabilities: ...
@@ -28,11 +27,9 @@ class Driver(Protocol):
 
         A name that has none maps to ``()``. Looks, never changes anything. DriverError when it cannot look.
         """
-        ...
 
     def validate(self, name: str, release: Release) -> None:
         """Raise ReleaseRefused for all that can be known beforehand to forbid this release here."""
-        ...
 
     def swap(self, name: str, old: Optional[Release], new: Optional[Release]) -> Optional[Instance]:
         """End with ``new`` started and ``old`` no longer serving; ``None`` stands for absent, so this also starts
@@ -40,25 +37,19 @@ class Driver(Protocol):
         An instance of ``new`` that ended before is started afresh; one that is alive is left running.
         DriverError when ``new`` did not start: ``old`` may then be stopped already (the transaction reverts).
         """
-        ...
 
     def stop(self, name: str, release: int) -> Optional[Exit]:
         """Stop the instance of that release if it lives: politely, then after its grace time by force."""
-        ...
 
     def on_trial(self, name: str, release: int, trial: bool) -> None:
         """Tell the supervisor whether the instance is on trial: while it is, it is not restarted when it ends."""
-        ...
 
     def discard(self, name: str, release: int) -> None:
         """Remove what a stopped instance left on the node (console, records). A live one: DriverError."""
-        ...
 
     def console(self, name: str, release: int, lines: int) -> tuple[str, ...]:
         """The last lines of the instance's console; ``()`` when there is none. Bounded in bytes too."""
-        ...
 
     def fetch_image(self, name: str) -> Optional[tuple[Release, Image]]:
         """For adoption: the release that a live instance without a state was started from; its image is then in
         the store. None when there is nothing to adopt."""
-        ...

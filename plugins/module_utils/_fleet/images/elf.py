@@ -59,7 +59,9 @@ def read_notes(image: BinaryIO) -> Solo5:
     abi: Optional[Abi] = None
     devices: Optional[tuple[Device, ...]] = None
     for index in range(entries):
-        kind, _, offset, _, _, size = struct.unpack_from(order + "IIQQQQ", segments, index * _SEGMENT_BYTES)
+        kind, _unused, offset, _unused, _unused, size = struct.unpack_from(
+            order + "IIQQQQ", segments, index * _SEGMENT_BYTES
+        )
         if kind != _PT_NOTE or size < _NOTE_HEADER_BYTES:
             continue
         note = _bytes_at(image, offset, _NOTE_HEADER_BYTES, "notes")
@@ -104,7 +106,7 @@ def _devices(descriptor: bytes, order: str) -> tuple[Device, ...]:
             continue
         if kind not in _DEVICE_TYPES:
             raise ImageError(f"The Solo5 manifest names a device of type {kind}, which is not known. It was refused.")
-        name, end, _ = descriptor[start : start + _NAME_BYTES].partition(b"\0")
+        name, end, _unused = descriptor[start : start + _NAME_BYTES].partition(b"\0")
         if not end or not name.isalnum():
             raise ImageError(f"The Solo5 manifest has a device whose name is none: {name[:_NAME_BYTES]!r}. {_REFUSED}")
         devices.append(Device(name=name.decode("ascii"), type=_DEVICE_TYPES[kind]))

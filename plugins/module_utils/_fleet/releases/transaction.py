@@ -142,7 +142,7 @@ class Transaction:
 
         A current release that does not start is no error here: it would keep everybody from replacing it.
         """
-        for _ in range(_MOST_ROUNDS):
+        for _unused in range(_MOST_ROUNDS):
             what_runs = self._node.inspect(self.state)
             actions = settle(self.state, what_runs, self._node.now())
             if not actions:

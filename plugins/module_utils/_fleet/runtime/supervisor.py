@@ -86,7 +86,6 @@ class Supervisor(Protocol):
         what must not run beside it, and the time between the two is short. What it raises forbids the start.
         DriverError when it could not be started; nothing of it runs then.
         """
-        ...
 
     def stop(self, folder: Path) -> Optional[Exit]:
         """End the instance and everything that it left behind, and start nothing more from this folder until the
@@ -94,20 +93,15 @@ class Supervisor(Protocol):
 
         DriverError when it would not even die by force.
         """
-        ...
 
     def inspect(self, folder: Path) -> Standing:
         """What there is; changes nothing. DriverError when the records cannot be read."""
-        ...
 
     def hold_restarts(self, folder: Path, hold: bool) -> None:
         """While held, an instance that ends stays ended, whatever its restart policy says."""
-        ...
 
     def tail(self, folder: Path, lines: int) -> tuple[str, ...]:
         """The last lines of the console, bounded in bytes; bytes that are no UTF-8 are replaced."""
-        ...
 
     def discard(self, folder: Path) -> None:
         """Remove the folder of an instance that was stopped or has ended. DriverError when it lives."""
-        ...

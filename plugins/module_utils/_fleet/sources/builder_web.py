@@ -63,7 +63,7 @@ class BuilderWeb:
         answer = self._http.get(url, deadline, follow=False)
         if answer.status == 404:
             raise BuildNotFound(f"{self._who} has no successful build of the job {job!r} for platform {platform!r}.")
-        _, build_id = self._named_build(answer)
+        _unused, build_id = self._named_build(answer)
         return build_id
 
     def _by_id(self, job: str, build_id: str, platform: Optional[str], deadline: Deadline) -> Build:

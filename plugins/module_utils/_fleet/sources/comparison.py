@@ -92,7 +92,7 @@ def compare(old_id: str, old: Inputs, new_id: str, new: Inputs, sizes: tuple[int
 
 def environment(text: str) -> dict[str, str]:
     """``KEY=VALUE`` lines; a line without ``=`` is a key with an empty value."""
-    return {key: value for key, _, value in (line.partition("=") for line in _lines(text))}
+    return {key: value for key, _unused, value in (line.partition("=") for line in _lines(text))}
 
 
 def packages(text: str) -> dict[str, str]:
@@ -100,7 +100,7 @@ def packages(text: str) -> dict[str, str]:
     found = {}
     for line in _lines(text):
         separator = "=" if "=" in line else "-"
-        name, _, version = line.partition(separator)
+        name, _unused, version = line.partition(separator)
         found[name] = version
     return found
 

@@ -97,7 +97,7 @@ def checked_url(url: str, what: str) -> str:
     """An http(s) URL without credentials, query or fragment, and without a slash at its end."""
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        _unused = parts.port
     except ValueError as error:
         raise InvalidDeclaration(f"The URL of {what} cannot be read: {error}. Nothing was asked.") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -180,7 +180,7 @@ class HttpClient:
     def _get_following(
         self, url: str, deadline: Deadline, headers: Mapping[str, str], follow: bool, with_body: bool, max_bytes: int
     ) -> Answer:
-        for _ in range(MAX_REDIRECTS + 1):
+        for _unused in range(MAX_REDIRECTS + 1):
             answer = self._once("GET", url, deadline, headers, with_body, max_bytes, None)
             if not follow or answer.status not in REDIRECTS:
                 return answer
@@ -365,7 +365,7 @@ class _Watch:
         self._timer.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_unused: object) -> None:
         self._timer.cancel()
         with self._lock:
             for duplicate in self._sockets:

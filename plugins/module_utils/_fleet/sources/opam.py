@@ -405,7 +405,7 @@ def parse_switch_export(text: str) -> SwitchExport:
         if section.name is None:
             raise OpamSyntaxError("a package section without a name")
         definitions[section.name] = section.items
-    return SwitchExport(dict(installed), tuple(name for name, _ in roots), definitions)
+    return SwitchExport(dict(installed), tuple(name for name, _unused in roots), definitions)
 
 
 def strings(value: Optional[Value]) -> tuple[str, ...]:

@@ -140,8 +140,6 @@ class Source(Protocol):
 
     def find(self, lookup: Lookup) -> Build:
         """The one build that is meant, complete with sha256, size and a location by id."""
-        ...
 
     def compare(self, old: Build, new: Build) -> ComparisonAnswer:
         """What lies between two builds; never raises for what a source merely cannot compare."""
-        ...

@@ -38,11 +38,9 @@ class Files(Protocol):
 
     def read(self, path: str, deadline: Deadline) -> bytes:
         """A whole small file; SourceError when it cannot be had."""
-        ...
 
     def location(self, path: str) -> str:
         """Where an image can be fetched."""
-        ...
 
 
 class FolderFiles:
