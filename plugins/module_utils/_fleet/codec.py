@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 REDACTED = "VALUE_HIDDEN"
 
+_NOTHING = type(None)
+
 
 class Mismatch(ValueError):
     """Data that does not have the shape of the type; the message says where."""
@@ -51,7 +53,7 @@ def hidden(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: REDACTED for key in value}
     if isinstance(value, (list, tuple)):
-        return [REDACTED for _ in value]
+        return [REDACTED for _unused in value]
     return None if value is None else REDACTED
 
 
@@ -72,7 +74,7 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
     if origin is Union:
         if data is None:
             return None
-        (inner,) = (arm for arm in typing.get_args(kind) if arm is not type(None))
+        (inner,) = (arm for arm in typing.get_args(kind) if arm is not _NOTHING)
         return _decode(inner, data, where)
     if origin is tuple:
         if not isinstance(data, (list, tuple)):

@@ -95,6 +95,7 @@ class Run:
             env=environment,
             capture_output=True,
             text=True,
+            check=False,
         )
         self.output = done.stdout + done.stderr
         assert done.returncode == 0, self.output
@@ -185,4 +186,4 @@ def test_failures_are_told_in_one_message(name: str, says: str, run: Run) -> Non
 def test_no_secret_is_shown_and_nothing_is_left_in_temporary_folders(run: Run) -> None:
     assert "s3cret" not in run.output
     assert "s3cret" not in json.dumps(run.results)
-    assert [entry for entry in (run.folder / "remote").glob("ansible-tmp-*")] == []
+    assert list((run.folder / "remote").glob("ansible-tmp-*")) == []

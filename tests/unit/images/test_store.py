@@ -179,7 +179,7 @@ def test_any_number_of_adders_of_the_same_image_are_fine(store: ImageStore, layo
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=add) for _ in range(8)]
+    threads = [threading.Thread(target=add) for _unused in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -234,7 +234,7 @@ def test_a_killed_adder_leaves_no_visible_image_and_its_remains_are_swept(
 
 def test_a_limit_on_file_sizes_is_a_clear_error_that_names_the_free_space(layout: NodeLayout) -> None:
     with adder(layout.root, "limit") as process:
-        said, _ = process.communicate(timeout=30)
+        said, _unused = process.communicate(timeout=30)
     assert "does not fit into" in said and "File too large" in said and "bytes are free there" in said
     assert "store is as before" in said
     assert names(layout) == []
@@ -245,13 +245,15 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path: Path) -> None
         pytest.skip("only root can mount the small tmpfs that this fills")
     small = tmp_path / "small"
     small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True, check=False
+    )
     if mounted.returncode != 0:
         pytest.skip("this machine does not let root mount a tmpfs")
     try:
         layout = NodeLayout(small / "fleet")
         with pytest.raises(ImageError, match=r"does not fit .*No space left on device; \d+ bytes are free"):
-            ImageStore(layout).add_stream(b"x" * 10000 for _ in range(20))
+            ImageStore(layout).add_stream(b"x" * 10000 for _unused in range(20))
         assert names(layout) == []
         assert ImageStore(layout).add_stream([CONTENT], IMAGE) == IMAGE
     finally:

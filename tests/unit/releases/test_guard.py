@@ -279,7 +279,10 @@ def test_a_sweep_settles_all_that_it_can_and_tells_what_it_cannot(running: Guard
     (broken / "state.json").write_text("{", encoding="utf-8")
     path = guard_install.install(running.layout)
     swept = subprocess.run(
-        [sys.executable, "-I", str(path), "--root", str(running.layout.root), "sweep"], capture_output=True, text=True
+        [sys.executable, "-I", str(path), "--root", str(running.layout.root), "sweep"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert swept.returncode == 1
     assert f"{NAME}: stable" in swept.stdout and "cannot be understood" in swept.stdout

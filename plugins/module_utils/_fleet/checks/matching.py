@@ -50,7 +50,7 @@ def found(patterns: Sequence[str], text: str, deadline: Deadline) -> list[bool]:
     if not sys.executable:
         raise CannotMatch("this Python does not know its own executable, which is needed to match patterns")
     try:
-        child = subprocess.run(
+        child = subprocess.run(  # pylint: disable=ansible-bad-function # checks are made without Ansible too
             [sys.executable, "-I", "-S", "-c", _CHILD],
             input=json.dumps([list(patterns), text]).encode("ascii"),
             stdout=subprocess.PIPE,

@@ -199,7 +199,8 @@ def _connection(options: DownloadOptions, parts: SplitResult, give_up: float) ->
     timeout_s = max(0.001, min(options.timeout_s, give_up - time.monotonic()))
     proxy = _proxy(options, parts)
     scheme, host, port = _origin(parts)
-    assert host is not None
+    if host is None:
+        raise ImageError(f"{shown(options.url)} names no host. The store is as before.")
     at_host, at_port = (host, port) if proxy is None else (proxy.hostname or "", proxy.port or _PORTS["http"])
     try:
         if scheme == "http":

@@ -50,26 +50,36 @@ def _watch(node: Node, name: str, trial: str) -> int:
         self_test([decode(CheckSpec, item) for item in json.load(sys.stdin)])
         node.journal(name).read()
     except (FleetError, ValueError) as error:
-        print(error, flush=True)
+        _say(str(error))
         return 1
     _detach()
-    print(ARMED, flush=True)
+    _say(ARMED)
     _let_go_of_the_caller()
     try:
-        watch(node, name, trial, on_failure=lambda error: print(error, file=sys.stderr, flush=True))
+        watch(node, name, trial, on_failure=_complain)
     except Exception:  # the last words go to the log, which is all that a detached process has
         traceback.print_exc()
         return 1
     return 0
 
 
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _complain(error: Exception) -> None:
+    sys.stderr.write(f"{error}\n")
+    sys.stderr.flush()
+
+
 def _sweep(node: Node, names: Sequence[str]) -> int:
     status = 0
     for name in names or sorted(p.name for p in node.layout.unikernels.glob("*") if p.is_dir()):
         try:
-            print(f"{name}: {sweep(node, name).phase.value}", flush=True)
+            _say(f"{name}: {sweep(node, name).phase.value}")
         except FleetError as error:  # one broken state must not keep the others from being settled
-            print(f"{name}: {error}", flush=True)
+            _say(f"{name}: {error}")
             status = 1
     return status
 

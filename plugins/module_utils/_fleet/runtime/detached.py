@@ -239,7 +239,8 @@ def _launch_waiter(folder: Path, first: Callable[[], None]) -> Optional[dict[str
         finally:
             os.close(wait_for_go)
         with process:
-            assert process.stdin is not None and process.stdout is not None
+            if process.stdin is None or process.stdout is None:
+                raise AssertionError("Popen was asked for pipes")
             with suppress(BrokenPipeError):
                 process.stdin.write(source.encode("utf-8"))
                 process.stdin.flush()
