@@ -66,9 +66,9 @@ def captured(name: str) -> list[tuple[int, list[tuple[str, str]], bytes]]:
     raw = (CAPTURES / name).read_bytes()
     answers = []
     for part in re.split(rb"^(?=HTTP/1\.1 )", raw, flags=re.M)[1:]:
-        head, _, body = part.partition(b"\n\n")
+        head, _unused, body = part.partition(b"\n\n")
         lines = head.decode("latin-1").split("\n")
-        headers = [(key, value) for key, _, value in (line.partition(": ") for line in lines[1:])]
+        headers = [(key, value) for key, _unused, value in (line.partition(": ") for line in lines[1:])]
         # The recorder ended each body with a new line of its own.
         length = dict(headers).get("content-length")
         placeholder = re.match(rb"<\d+ bytes of binary, sha256 [0-9a-f]{64}>", body)
@@ -222,7 +222,7 @@ class BuilderWebDouble:
     def __enter__(self) -> BuilderWebDouble:
         return self.start()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_unused: object) -> None:
         self.stop()
 
     # --- builds ---
@@ -478,9 +478,9 @@ class BuilderWebDouble:
 
     def _authenticated(self, asked: Asked) -> Optional[frozenset[str]]:
         """The jobs that the user is restricted to (empty: not restricted); None: not authenticated."""
-        kind, _, encoded = asked.headers.get("authorization", "").partition(" ")
+        kind, _unused, encoded = asked.headers.get("authorization", "").partition(" ")
         try:
-            name, _, password = base64.b64decode(encoded, validate=True).decode("utf-8").partition(":")
+            name, _unused, password = base64.b64decode(encoded, validate=True).decode("utf-8").partition(":")
         except ValueError:
             return None
         known = self.users.get(name)
@@ -644,7 +644,7 @@ def full_build(build: StoredBuild) -> bytes:
     times = b"".join(_der(0x18, t.strftime("%Y%m%d%H%M%SZ").encode()) for t in (build.started, build.finished))
     lines = []
     for line in reversed(build.console.splitlines()):
-        seconds, _, said = line.partition("s:")
+        seconds, _unused, said = line.partition("s:")
         nanoseconds = int(float(seconds) * 1e9)
         delta = nanoseconds.to_bytes(nanoseconds.bit_length() // 8 + 1, "big")
         lines.append(_der(0x30, _der(0x02, delta) + text(said.encode())))
@@ -666,16 +666,16 @@ def read_full_build(data: bytes) -> StoredBuild:
     ((inner, sequence),) = _undo_der(wrapped)
     if (outer, inner) != (0xA0, 0x30):
         raise ValueError("not a full build")
-    job_field, uuid_field, _console, times, result, output = (content for _, content in _undo_der(sequence))
-    job = [content for _, content in _undo_der(job_field)]
+    job_field, uuid_field, _console, times, result, output = (content for _unused, content in _undo_der(sequence))
+    job = [content for _unused, content in _undo_der(job_field)]
     started, finished = (
         datetime.strptime(content.decode(), "%Y%m%d%H%M%SZ").replace(tzinfo=timezone.utc)
-        for _, content in _undo_der(times)
+        for _unused, content in _undo_der(times)
     )
-    ((_, status),) = _undo_der(result)
+    ((_unused, status),) = _undo_der(result)
     files = {}
-    for _, pair in _undo_der(output):
-        (_, path), (_, content) = _undo_der(pair)
+    for _unused, pair in _undo_der(output):
+        (_unused, path), (_unused, content) = _undo_der(pair)
         files[path.decode()] = Artifact.of(content)
     return StoredBuild(
         job=job[0].decode(),
@@ -720,10 +720,10 @@ class _Handler(socketserver.StreamRequestHandler):
                 self._send(asked, reply)
 
     def _read(self) -> Optional[Asked]:
-        method, target, _ = self.rfile.readline(65536).decode("latin-1").split(" ", 2)
+        method, target, _unused = self.rfile.readline(65536).decode("latin-1").split(" ", 2)
         headers: dict[str, str] = {}
         while (line := self.rfile.readline(65536).decode("latin-1").strip()) != "":
-            key, _, value = line.partition(":")
+            key, _unused, value = line.partition(":")
             headers[key.strip().lower()] = value.strip()
         if "chunked" in headers.get("transfer-encoding", ""):
             body = b""
@@ -806,10 +806,12 @@ def main(arguments: Optional[list[str]] = None) -> int:
     double = BuilderWebDouble(port=options.port)
     double.data = options.data
     double.overloaded_every = options.overloaded_every
-    double.users = {name: (password, None) for name, _, password in (user.partition(":") for user in options.user)}
+    double.users = {
+        name: (password, None) for name, _unused, password in (user.partition(":") for user in options.user)
+    }
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_unused: ended.set())
     with double:
         descriptor, temporary = tempfile.mkstemp(dir=options.port_file.parent)
         with os.fdopen(descriptor, "w", encoding="ascii") as stream:

@@ -55,7 +55,7 @@ def raw_exchange(web: BuilderWebDouble, request: bytes) -> bytes:
 def unchunked(body: bytes) -> bytes:
     content = b""
     while body:
-        size, _, body = body.partition(b"\r\n")
+        size, _unused, body = body.partition(b"\r\n")
         content += body[: int(size, 16)]
         body = body[int(size, 16) + 2 :]
     return content
@@ -67,9 +67,9 @@ def exchange(
     lines = [f"{method} {target} HTTP/{version}", "host: x", *headers]
     if body:
         lines.append(f"content-length: {len(body)}")
-    head, _, content = raw_exchange(web, "\r\n".join([*lines, "", ""]).encode() + body).partition(b"\r\n\r\n")
+    head, _unused, content = raw_exchange(web, "\r\n".join([*lines, "", ""]).encode() + body).partition(b"\r\n\r\n")
     status, *fields = head.decode("latin-1").split("\r\n")
-    answered = [(key, value) for key, _, value in (field.partition(": ") for field in fields)]
+    answered = [(key, value) for key, _unused, value in (field.partition(": ") for field in fields)]
     if ("transfer-encoding", "chunked") in answered and method != "HEAD":
         content = unchunked(content)
     return int(status.split()[1]), answered, content
@@ -135,11 +135,11 @@ def test_a_recorded_request_gets_the_recorded_answer(web: BuilderWebDouble, name
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_a_file_is_framed_in_chunks_and_has_a_length_too(web: BuilderWebDouble, version: str) -> None:
-    recorded = (CAPTURES / f"raw-file-{version}.txt").read_text(encoding="utf-8", errors="replace")
+    recorded = (CAPTURES / f"raw-file-{version}.bin").read_text(encoding="utf-8", errors="replace")
     expected_head = recorded.split("\n---")[0].split("\n", 1)[1].strip()
     target = recorded.split()[4]
     answer = raw_exchange(web, f"GET {target} HTTP/{version}\r\nConnection: keep-alive\r\n\r\n".encode())
-    head, _, framed = answer.partition(b"\r\n\r\n")
+    head, _unused, framed = answer.partition(b"\r\n\r\n")
     assert head.decode().replace("\r\n", "\n") == expected_head
     assert len(framed) == 131684
     assert framed.startswith(b"1ffc\r\n") and framed.endswith(b"\r\n0\r\n\r\n")
@@ -147,13 +147,13 @@ def test_a_file_is_framed_in_chunks_and_has_a_length_too(web: BuilderWebDouble, 
 
 def test_the_connection_is_closed_after_json_without_a_word(web: BuilderWebDouble) -> None:
     answer = raw_exchange(web, b"GET /job/hello HTTP/1.1\r\nConnection: keep-alive\r\nAccept: application/json\r\n\r\n")
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, _unused, body = answer.partition(b"\r\n\r\n")
     assert b"connection" not in head.lower()
     assert len(body) == 543
 
 
 def test_head_gets_the_whole_page_of_the_404_unframed(web: BuilderWebDouble) -> None:
-    _, _, body = raw_exchange(web, b"HEAD /robots.txt HTTP/1.1\r\n\r\n").partition(b"\r\n\r\n")
+    _unused, _unused, body = raw_exchange(web, b"HEAD /robots.txt HTTP/1.1\r\n\r\n").partition(b"\r\n\r\n")
     assert body.startswith(b"<!DOCTYPE html>\n<html xm") and len(body) == 15952
 
 
@@ -166,7 +166,7 @@ def test_paths_that_the_real_one_does_not_know_are_404(web: BuilderWebDouble, ta
 
 @pytest.mark.parametrize("accept", ["*/*", "Application/JSON", "text/html"])
 def test_only_exactly_application_json_gets_json(web: BuilderWebDouble, accept: str) -> None:
-    _, headers, _ = exchange(web, "GET", "/job/hello", [f"Accept: {accept}"], b"", "1.1")
+    _unused, headers, _unused = exchange(web, "GET", "/job/hello", [f"Accept: {accept}"], b"", "1.1")
     assert ("content-type", "text/html; charset=utf-8") in headers
 
 
@@ -176,7 +176,7 @@ def test_an_unknown_platform_is_404_for_the_latest_and_an_empty_list_for_the_job
 ) -> None:
     accept = ["Accept: application/json"]
     assert exchange(web, "GET", f"/job/hello/build/latest?platform={platform}", accept, b"", "1.1")[0] == 404
-    status, _, body = exchange(web, "GET", f"/job/hello?platform={platform}", accept, b"", "1.1")
+    status, _unused, body = exchange(web, "GET", f"/job/hello?platform={platform}", accept, b"", "1.1")
     assert (status, json.loads(body)) == (200, {"builds": []})
 
 
@@ -190,7 +190,7 @@ def test_an_odd_opam_switch_makes_a_comparison_fail_in_html(web: BuilderWebDoubl
 
 def test_a_full_build_can_be_downloaded_and_uploaded_again(web: BuilderWebDouble) -> None:
     with BuilderWebDouble() as other:
-        _, _, body = exchange(web, "GET", f"/job/hello/build/{build_id(1)}/exec", [], b"", "1.1")
+        _unused, _unused, body = exchange(web, "GET", f"/job/hello/build/{build_id(1)}/exec", [], b"", "1.1")
         basic = "Authorization: Basic " + b64encode(b"lab:labpass").decode()
         assert exchange(other, "POST", "/upload", [basic], body, "1.1")[0] == 201
         (build,) = other.builds
@@ -205,7 +205,7 @@ def test_a_full_build_can_be_downloaded_and_uploaded_again(web: BuilderWebDouble
 def test_every_nth_request_can_fail_as_on_two_cpus() -> None:
     with BuilderWebDouble() as web:
         web.overloaded_every = 2
-        statuses = [exchange(web, "GET", "/robots.txt", [], b"", "1.1")[0] for _ in range(4)]
+        statuses = [exchange(web, "GET", "/robots.txt", [], b"", "1.1")[0] for _unused in range(4)]
         assert statuses == [200, 500, 200, 500]
 
 
