@@ -48,8 +48,9 @@ def publish_version(repository: Path, job: str, version: int) -> str:
 
 def program(version: int) -> str:
     template = Path(__file__).with_name("demo_program.py").read_text(encoding="utf-8")
-    filled = template.replace("@PYTHON@", sys.executable, 1).replace("@VERSION@", str(version), 1)
-    return filled.replace("@HEALTHY@", "no" if version == BROKEN else "yes", 1)
+    health = "bad" if version == BROKEN else "good"
+    filled = template.replace("@VERSION@", str(version), 1).replace("@HEALTH@", health, 1)
+    return f"#!{sys.executable}\n{filled}"
 
 
 def opam_switch(version: int) -> str:

@@ -1,11 +1,10 @@
-#!@PYTHON@
 # Copyright (c) 2026, the unikernel.fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """A stand-in for a unikernel: one file that serves HTTP or DNS on loopback and knows its version.
 
-It is an image only after a build has filled in the two values below.
+It is an image only after a build has put an interpreter's line before it and filled in the two values below.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ import socketserver
 import struct
 
 VERSION = "@VERSION@"
-HEALTHY = "@HEALTHY@" == "yes"
+HEALTH = "@HEALTH@"
+HEALTHY = HEALTH == "good"
 GREETING = os.environ.get("GREETING", "hello")
 
 

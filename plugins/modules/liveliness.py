@@ -118,6 +118,7 @@ results:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.failing import failing
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.hiding import hide_secrets_of_checks
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.liveliness import ARGUMENTS, judge

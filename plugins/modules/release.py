@@ -126,6 +126,7 @@ error:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.failing import failing
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import specs
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.release import ARGUMENTS, change_release

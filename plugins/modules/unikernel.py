@@ -107,7 +107,7 @@ options:
     elements: str
   secret_arguments:
     description:
-      - Arguments that follow O(arguments) and are never shown. Other users of the node may see them in the process list.
+      - Arguments that follow O(arguments) and are never shown. Other users of the node may see them in its processes.
     type: list
     elements: str
   environment:
@@ -284,6 +284,7 @@ error:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.failing import failing
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.hiding import hide_secrets_of_checks
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import specs

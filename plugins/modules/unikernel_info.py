@@ -83,6 +83,7 @@ node:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.failing import failing
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import specs
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.unikernel_info import ARGUMENTS, inform

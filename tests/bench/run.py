@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 import simulated_fleet
-from update_by_hand import compare_updates
 from measuring import Figures, machine, median_of, run
+from update_by_hand import compare_updates
 
 PROJECT = Path(__file__).resolve().parents[2]
 SIZES = (1000, 4000)
@@ -49,7 +49,10 @@ def main() -> None:
         print(f"{what:58} {figures.wall_s:8.2f} {figures.cpu_s:8.2f} {figures.memory_mib:8.0f}", flush=True)
     print(f"{'ratio of the two':58} {walls[1] / walls[0]:8.2f}")
     ours, theirs = compare_updates(_playbook())
-    for what, figures in (("update of one unikernel, whole playbook", ours), ("the same by hand, nothing safe", theirs)):
+    for what, figures in (
+        ("update of one unikernel, whole playbook", ours),
+        ("the same by hand, nothing safe", theirs),
+    ):
         print(f"{what:58} {figures.wall_s:8.2f} {figures.cpu_s:8.2f} {figures.memory_mib:8.0f}")
     print(f"{'ratio of the two':58} {ours.wall_s / theirs.wall_s:8.2f}")
 

@@ -40,7 +40,7 @@ VARIABLES = {
     "unikernel_stable_for": 3.0,
     "unikernel_deadline": 30.0,
 }
-"""Thirteen variables of each unikernel, five of them templated; with its node and its state folder there are fifteen."""
+"""Thirteen variables of each unikernel, five of them templated; with its node and its state folder, fifteen."""
 
 
 def make(folder: Path, unikernels: int, nodes: int, pid: int) -> Path:
@@ -77,7 +77,9 @@ def _publish(folder: Path) -> Any:
     image.write_text("#!/bin/sh\nexec sleep 3600\n", encoding="utf-8")
     return publish(
         folder / "repository",
-        Publication(job="service", platform=PLATFORM, image=image, filename="service", finished_at="2026-11-22T03:00:00Z"),
+        Publication(
+            job="service", platform=PLATFORM, image=image, filename="service", finished_at="2026-11-22T03:00:00Z"
+        ),
     ).build
 
 

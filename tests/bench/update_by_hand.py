@@ -17,8 +17,9 @@ import tempfile
 import threading
 from pathlib import Path
 
-from ansible_collections.unikernel.fleet.tools.demo_builds import program, publish_version
 from measuring import Figures, run
+
+from ansible_collections.unikernel.fleet.tools.demo_builds import program, publish_version
 
 PROJECT = Path(__file__).resolve().parents[2]
 ROUNDS = 5
@@ -71,7 +72,9 @@ def compare_updates(playbook: str) -> tuple[Figures, Figures]:
             try:
                 ours.update(1)
                 theirs.update(1)
-                both = [(ours.update(2 if n % 2 == 0 else 1), theirs.update(2 if n % 2 == 0 else 1)) for n in range(ROUNDS)]
+                both = [
+                    (ours.update(2 if n % 2 == 0 else 1), theirs.update(2 if n % 2 == 0 else 1)) for n in range(ROUNDS)
+                ]
             finally:
                 ours.end()
                 theirs.end()

@@ -46,9 +46,7 @@ def self_signed(folder: Path, names: Sequence[str] = ("127.0.0.1", "::1", "local
     paths = Certificate(folder / "certificate.pem", folder / "key.pem")
     paths.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     paths.key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return paths
 

@@ -13,7 +13,23 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors impo
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import NodeLayout
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import checked_name, checked_sha256
 
-BAD_NAMES = ["", "../x", "..", ".", ".x", "-rf", "a/b", "a" * 300, "a" * 64, "Web", "wéb", "web\n", "a b", "a\0b", "\uff12"]
+BAD_NAMES = [
+    "",
+    "../x",
+    "..",
+    ".",
+    ".x",
+    "-rf",
+    "a/b",
+    "a" * 300,
+    "a" * 64,
+    "Web",
+    "wéb",
+    "web\n",
+    "a b",
+    "a\0b",
+    "\uff12",
+]
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
