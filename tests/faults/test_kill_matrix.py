@@ -13,9 +13,14 @@ import pytest
 
 from ansible_collections.unikernel.fleet.tests.support.faults import SCENARIOS, Fault, cases_of
 
+SHORT_FORM = ("first deployment", "update")
+
 
 @pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.value)
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize(
+    "scenario",
+    [pytest.param(name, marks=[] if name in SHORT_FORM else [pytest.mark.long]) for name in SCENARIOS],
+)
 def test_exactly_the_old_or_the_new_release_runs_afterwards_and_nothing_else(
     scenario: str, fault: Fault, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -11,10 +11,12 @@ the real processes outlive a killed module.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional
+
+import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.durable import make_folder
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import (
@@ -36,6 +38,14 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.pr
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Holder
 
 ME = Holder(who="the test")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_waiting_for_disks() -> Iterator[None]:
+    """A simulated machine loses no page of the real one's memory, so nothing need reach a disk. To be imported."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 class Interrupted(BaseException):

@@ -74,6 +74,9 @@ def test_every_secret_option_is_kept_from_the_log() -> None:
 class VaultedText:
     """Not a str: something that Ansible decrypts when it is templated."""
 
+    def __repr__(self) -> str:
+        return "vaulted"
+
 
 @pytest.mark.parametrize(
     ("value", "literal"),

@@ -31,7 +31,7 @@ def through_json(value: Any) -> Any:
     return json.loads(json.dumps(encode(value)))
 
 
-@settings(max_examples=40)
+@settings(max_examples=max(12, settings.default.max_examples // 8))
 @given(st.data())
 @pytest.mark.parametrize("cls", EVERY_TYPE, ids=lambda cls: cls.__name__)
 def test_what_is_written_is_read_back_the_same(cls: type, data: st.DataObject) -> None:

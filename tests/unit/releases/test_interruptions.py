@@ -29,8 +29,14 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.tr
     TrialOptions,
     locked,
 )
-from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME, FleetNode, Interrupted
+from ansible_collections.unikernel.fleet.tests.support.fleet_node import (
+    ME,
+    FleetNode,
+    Interrupted,
+    no_waiting_for_disks,
+)
 
+__all__ = ["no_waiting_for_disks"]
 NAME = "www"
 ON_TRIAL, AT_ONCE = TrialOptions(timeout_s=60.0), TrialOptions(timeout_s=0.0)
 PASSED, FAILED = Verdict(Outcome.PASS, "all well"), Verdict(Outcome.FAIL, "web: refused")

@@ -35,8 +35,13 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.tr
     compare,
     locked,
 )
-from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME, FleetNode
+from ansible_collections.unikernel.fleet.tests.support.fleet_node import (
+    ME,
+    FleetNode,
+    no_waiting_for_disks,
+)
 
+__all__ = ["no_waiting_for_disks"]
 NAME, NODE = "www", "dom0"
 AT_ONCE = TrialOptions(timeout_s=0.0)
 FAILED = Verdict(Outcome.FAIL, "web: refused")
@@ -268,7 +273,7 @@ GIVEN = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=max(40, settings.default.max_examples // 4))
 @given(
     first=GIVEN,
     second=GIVEN,

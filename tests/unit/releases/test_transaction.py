@@ -40,8 +40,13 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.tr
     compare,
     locked,
 )
-from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME, FleetNode
+from ansible_collections.unikernel.fleet.tests.support.fleet_node import (
+    ME,
+    FleetNode,
+    no_waiting_for_disks,
+)
 
+__all__ = ["no_waiting_for_disks"]
 NAME = "www"
 PASSED = Verdict(Outcome.PASS, "all well", results=(CheckResult("web", "http", True, Outcome.PASS),))
 FAILED = Verdict(Outcome.FAIL, "web: refused", results=(CheckResult("web", "http", True, Outcome.FAIL),))
