@@ -99,7 +99,7 @@ lint-format: venv-dev
 
 lint-mypy: venv-dev tree
 	@cd $(COLLECTIONS) && MYPYPATH=$(COLLECTIONS) PYTHONPATH= $(STEP) mypy -- \
-	    $(DEV)/mypy --config-file $(CURDIR)/pyproject.toml ansible_collections/unikernel/fleet/plugins/module_utils/_fleet
+	    $(DEV)/mypy --config-file $(CURDIR)/pyproject.toml ansible_collections/unikernel/fleet/plugins
 
 lint-ansible: venv-dev tree
 	@PATH="$(DEV):$$PATH" $(STEP) ansible-lint -- \

@@ -311,7 +311,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.bui
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.failing import failing
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     with failing(module):
         module.exit_json(**look_up_builds(module.params))

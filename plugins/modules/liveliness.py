@@ -125,7 +125,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.liv
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import specs
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(argument_spec=specs(ARGUMENTS), supports_check_mode=True)
     hide_secrets_of_checks(module)
     with failing(module):

@@ -132,7 +132,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.opt
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.release import ARGUMENTS, change_release
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(argument_spec=specs(ARGUMENTS), supports_check_mode=True)
     with failing(module):
         module.exit_json(**change_release(module.params, module.check_mode))

@@ -291,7 +291,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.opt
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.unikernel import ARGUMENTS, declare
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(argument_spec=specs(ARGUMENTS), supports_check_mode=True)
     hide_secrets_of_checks(module)
     with failing(module):

@@ -89,7 +89,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.opt
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.unikernel_info import ARGUMENTS, inform
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(argument_spec=specs(ARGUMENTS), supports_check_mode=True)
     with failing(module):
         module.exit_json(**inform(module.params))
