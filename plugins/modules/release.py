@@ -55,7 +55,6 @@ options:
   to:
     description:
       - Number of the kept release to go back to. Only with O(state=rolled_back) and without O(trial).
-      - The release that is left is held, so that the next deployment does not bring it back by itself.
     type: int
   reason:
     description:
@@ -63,7 +62,8 @@ options:
     type: str
   hold:
     description:
-      - Whether the release that a trial was about counts as failed, so that it is not tried again by itself.
+      - Whether the release that is left counts as failed, so that it is not tried again by itself. That is the one on
+        trial, or the current one when it goes back without a trial.
     type: bool
     default: true
 seealso:

@@ -251,6 +251,9 @@ def _compared(
     action, reason, moved_from = _decided(
         one, report, release, sha256, target == present, changes, drift, elsewhere, target
     )
+    trial = report.get("trial")
+    if trial is not None and action in CHANGING:
+        reason += f"; a trial is open there, held by {trial['holder']['who']} since {trial['begun_at']}"
     return PlanEntry(
         host=one.host,
         name=one.name,
