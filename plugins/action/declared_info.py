@@ -11,11 +11,19 @@ from typing import Any, Optional
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.declared import (
+    names_asked_for,
+    names_by_node,
     read_declarations,
     representatives,
+    the_usual_root,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.host_variables import variables_reader
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import PLACE_VARIABLES
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import PLACE_VARIABLES, PREFIX
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.rollout import (
+    ROLLOUT_VARIABLES,
+    rollout,
+)
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.this_run import this_run
 
 FACT = "unikernel_fleet_declared"
 
@@ -25,7 +33,7 @@ ARGUMENTS = {
 }
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """Reads the inventory on the controller; no host is contacted."""
 
     _requires_connection = False
@@ -35,17 +43,33 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables: dict[str, Any] = task_vars or {}
-        _, arguments = self.validate_argument_spec(ARGUMENTS)
+        _unused, arguments = self.validate_argument_spec(ARGUMENTS)
         groups = variables["groups"]
         members = set(groups.get(arguments["group"], ()))
         hosts = [host for host in variables["ansible_play_hosts_all"] if host in members]
-        declarations = read_declarations(hosts, variables_reader(variables["hostvars"], self._templar, PLACE_VARIABLES))
-        asked = representatives(declarations)
+        variables_of = variables_reader(variables["hostvars"], self._templar, PLACE_VARIABLES)
+        declarations = read_declarations(hosts, variables_of)
+        chosen = representatives(declarations)
+        asked = {host: node for host, (node, _unused) in chosen.items()}
+        roots = {host: root for host, (_unused, root) in chosen.items()}
+        nodes = [node for node in groups.get(arguments["nodes_group"], ()) if node not in asked.values()]
+        usual = the_usual_root(declarations)
+        elsewhere = {node: str(variables_of(node).get(PREFIX + "root") or usual) for node in nodes}
         if "ansible_limit" not in variables:
             # Nodes on which nothing is declared may still run what was declared once. Under --limit they are no
-            # hosts of the play, and what is left on them is nobody's business.
-            nodes = groups.get(arguments["nodes_group"], ())
-            asked.update({node: node for node in nodes if node not in asked.values()})
-        declared = {"hosts": hosts, "asked": asked}
+            # hosts of the play; they are asked only about what is to be there and is not.
+            asked.update({node: node for node in elsewhere})
+            roots.update(elsewhere)
+            elsewhere = {}
+        declared = {
+            "hosts": hosts,
+            "asked": asked,
+            "roots": roots,
+            "names": names_asked_for(declarations),
+            "others": names_by_node(read_declarations(sorted(members.difference(hosts)), variables_of)),
+            "elsewhere": [{"node": node, "root": root} for node, root in elsewhere.items()],
+            "run": this_run(),
+            **rollout(hosts, variables_reader(variables["hostvars"], self._templar, ROLLOUT_VARIABLES)),
+        }
         result.update(changed=False, ansible_facts={FACT: declared}, **declared)
         return result

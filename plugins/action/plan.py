@@ -6,11 +6,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
-import platform
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
@@ -30,13 +26,22 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.dec
     read_declarations,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.host_variables import variables_reader
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.node_answers import (
+    read_answers,
+    with_answers_from_elsewhere,
+    without,
+)
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import PLAN_VARIABLES
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.node_answers import read_answers
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.plan_result import (
     plan_data,
     plan_for_plays,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.plan_text import plan_text
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.rollout import (
+    ROLLOUT_VARIABLES,
+    rollout,
+)
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.this_run import this_run
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.durable import write_durably
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan import plan
@@ -45,8 +50,11 @@ FACT = "unikernel_fleet_plan"
 
 ARGUMENTS = {
     "asked": {"type": "dict", "required": True},
+    "roots": {"type": "dict", "default": {}},
+    "others": {"type": "dict", "default": {}},
     "hosts": {"type": "list", "elements": "str", "required": True},
     "answers": {"type": "str", "default": "unikernel_fleet_running"},
+    "elsewhere": {"type": "str", "default": "unikernel_fleet_elsewhere"},
     "compare": {"type": "bool", "default": True},
     "remove": {"type": "bool", "default": False},
     "show": {"type": "str", "choices": ["changes", "all", "nothing"], "default": "changes"},
@@ -54,7 +62,7 @@ ARGUMENTS = {
 }
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """Reads the inventory and the nodes' answers, looks all builds up at once, and compares."""
 
     _requires_connection = False
@@ -64,7 +72,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables: dict[str, Any] = task_vars or {}
-        _, arguments = self.validate_argument_spec(ARGUMENTS)
+        _unused, arguments = self.validate_argument_spec(ARGUMENTS)
         if arguments["remove"] and "ansible_limit" in variables:
             raise AnsibleActionFail(
                 "What is not declared any more cannot be removed under --limit: a limited run does not see the whole "
@@ -72,7 +80,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             )
         hostvars = variables["hostvars"]
         declarations = read_declarations(arguments["hosts"], variables_reader(hostvars, self._templar, PLAN_VARIABLES))
-        answers = read_answers(arguments["asked"], arguments["answers"], hostvars.raw_get)
+        answers = read_answers(arguments["asked"], arguments["answers"], hostvars.raw_get, arguments["roots"])
+        answers = with_answers_from_elsewhere(answers, arguments["asked"], arguments["elsewhere"], hostvars.raw_get)
+        answers = without(answers, arguments["others"])
+        for node, why in answers.silent_elsewhere.items():
+            Display().warning(f"Whether what is to be deployed runs on {node} already is not known: {why}")
         lookups = lookups_of(declarations, answers.running_sha256)
         builds = _look_up(lookups, arguments["compare"])
         made = plan(lookups.declared, builds, answers.reports, answers.silent, arguments["remove"])
@@ -80,7 +92,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             _write_json(Path(arguments["json_path"]).expanduser(), plan_data(made))
         if arguments["show"] != "nothing":
             Display().display("\n" + plan_text(made, verbose=arguments["show"] == "all"))
-        fact = {**plan_for_plays(made), **_rollout(arguments["hosts"], hostvars), "run": _this_run()}
+        proceeding = rollout(arguments["hosts"], variables_reader(hostvars, self._templar, ROLLOUT_VARIABLES))
+        fact = {**plan_for_plays(made, answers.roots), **proceeding, "run": this_run()}
         result.update(changed=False, summary=made.summary, ansible_facts={FACT: fact})
         return result
 
@@ -100,29 +113,10 @@ def _look_up(lookups: Lookups, compare: bool) -> Mapping[str, Any]:
     return builds
 
 
-def _rollout(hosts: list[str], hostvars: Any) -> dict[str, Any]:
-    """How the deployment play proceeds. A play's ``serial`` cannot see variables of the inventory; this fact it can."""
-    variables = hostvars.raw_get(hosts[0]) if hosts else {}
-    return {
-        "serial": variables.get("unikernel_fleet_serial", "100%"),
-        "max_fail_percentage": variables.get("unikernel_fleet_max_fail_percentage", 0),
-    }
-
-
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
     try:
         write_durably(path, (json.dumps(data, indent=2, sort_keys=True) + "\n").encode("utf-8"), 0o644)
     except OSError as error:
-        raise AnsibleActionFail(f"The plan cannot be written to {path}: {error.strerror}. Nothing was changed.") from error
-
-
-def _this_run() -> dict[str, str]:
-    """Who runs this playbook, for histories and for the messages that another run gets."""
-    return {"id": uuid.uuid4().hex[:12], "who": f"{_user()}@{platform.node()}"}
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return f"user {os.getuid()}"
+        raise AnsibleActionFail(
+            f"The plan cannot be written to {path}: {error.strerror}. Nothing was changed."
+        ) from error

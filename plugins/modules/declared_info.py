@@ -59,6 +59,44 @@ asked:
   type: dict
   returned: success
   sample: {"www": "node1"}
+roots:
+  description: The state folder that each of these is to be asked about.
+  type: dict
+  returned: success
+  sample: {"www": "/var/lib/unikernel-fleet"}
+names:
+  description: For each of these, the names of what should be there.
+  type: dict
+  returned: success
+  sample: {"www": ["www"]}
+elsewhere:
+  description:
+    - Under C(--limit), the nodes that nothing of this run is declared for. They are to be asked only about what is not
+      where it should be, because it may be moved.
+  type: list
+  elements: dict
+  returned: success
+  sample: [{"node": "node2", "root": "/var/lib/unikernel-fleet"}]
+others:
+  description: Under C(--limit), what is declared outside of this run, by node.
+  type: dict
+  returned: success
+  sample: {"node1": ["dns"]}
+run:
+  description: Who runs this, and an identifier of the run, for the histories on the nodes.
+  type: dict
+  returned: success
+  sample: {"who": "hannes@desk", "id": "1b7a5a0f2c44"}
+serial:
+  description: How many unikernels are changed at once, from the variable C(unikernel_fleet_serial).
+  type: raw
+  returned: success
+  sample: [1, "25%", "100%"]
+max_fail_percentage:
+  description: How many of a batch may fail before the rollout stops, from C(unikernel_fleet_max_fail_percentage).
+  type: raw
+  returned: success
+  sample: 0
 ansible_facts:
   description: The same as the fact C(unikernel_fleet_declared).
   type: dict

@@ -37,11 +37,29 @@ options:
       - The hosts through which nodes were asked, as M(unikernel.fleet.declared_info) returned them.
     type: dict
     required: true
+  roots:
+    description:
+      - The state folder that each of these hosts was asked about, as M(unikernel.fleet.declared_info) returned it. What
+        is to be moved or removed is looked for there.
+    type: dict
+    default: {}
+  others:
+    description:
+      - What is declared outside of this run, because C(--limit) leaves it out, by node; as
+        M(unikernel.fleet.declared_info) returned it. It is neither shown nor touched.
+    type: dict
+    default: {}
   answers:
     description:
       - The name under which these hosts have registered the result of M(unikernel.fleet.unikernel_info).
     type: str
     default: unikernel_fleet_running
+  elsewhere:
+    description:
+      - The name under which these hosts have registered what other nodes answered, in a loop over the C(elsewhere) of
+        M(unikernel.fleet.declared_info), about what is declared and not there.
+    type: str
+    default: unikernel_fleet_elsewhere
   compare:
     description:
       - Whether to ask the sources what lies between the running and the new build.
@@ -73,6 +91,7 @@ EXAMPLES = r"""
   unikernel.fleet.plan:
     hosts: "{{ hostvars.localhost.ansible_facts.unikernel_fleet_declared.hosts }}"
     asked: "{{ hostvars.localhost.ansible_facts.unikernel_fleet_declared.asked }}"
+    roots: "{{ hostvars.localhost.ansible_facts.unikernel_fleet_declared.roots }}"
     json_path: plan.json
   run_once: true
   delegate_to: localhost

@@ -34,6 +34,12 @@ options:
       - The hosts through which nodes were asked, as M(unikernel.fleet.declared_info) returned them.
     type: dict
     required: true
+  others:
+    description:
+      - What is declared outside of this run, because C(--limit) leaves it out, by node; as
+        M(unikernel.fleet.declared_info) returned it. It is neither shown nor touched.
+    type: dict
+    default: {}
   answers:
     description:
       - The name under which these hosts have registered the result of M(unikernel.fleet.unikernel_info).

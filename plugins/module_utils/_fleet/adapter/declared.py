@@ -64,7 +64,7 @@ def declaration_of(host: str, variables: Mapping[str, Any]) -> Declaration:
             wanted=_wanted(variables),
             lookup=lookup_of(variables, name),
             configuration=configuration_of(variables),
-            retry_failed=bool(variables.get(PREFIX + "retry_failed") or False),
+            retry_failed=_flag(variables, "retry_failed"),
         )
     except InvalidDeclaration as error:
         return Declaration(replace(declared, error=str(error)), root)
@@ -91,13 +91,41 @@ def lookup_of(variables: Mapping[str, Any], name: str) -> Lookup:
     )
 
 
-def representatives(declarations: Sequence[Declaration]) -> dict[str, str]:
-    """Per node and state folder, the one inventory host through which it is asked."""
-    chosen: dict[tuple[str, str], str] = {}
+def representatives(declarations: Sequence[Declaration]) -> dict[str, tuple[str, str]]:
+    """The inventory hosts through which nodes are asked, one per node and state folder: host to these two."""
+    return {host: place for place, host in _askers(declarations).items()}
+
+
+def names_asked_for(declarations: Sequence[Declaration]) -> dict[str, list[str]]:
+    """Per host through which a node is asked, the names of what is to be there."""
+    askers = _askers(declarations)
+    names: dict[str, list[str]] = {host: [] for host in askers.values()}
+    for one in declarations:
+        if one.declared.node != "?" and one.declared.error is None and one.declared.wanted is not Wanted.ABSENT:
+            names[askers[one.declared.node, one.root]].append(one.declared.name)
+    return names
+
+
+def names_by_node(declarations: Sequence[Declaration]) -> dict[str, list[str]]:
+    """What is declared for each node."""
+    names: dict[str, list[str]] = {}
+    for one in declarations:
+        names.setdefault(one.declared.node, []).append(one.declared.name)
+    return names
+
+
+def the_usual_root(declarations: Sequence[Declaration]) -> str:
+    """The state folder of a node that says nothing of its own: the one that all unikernels have, if it is one."""
+    roots = {one.root for one in declarations}
+    return roots.pop() if len(roots) == 1 else DEFAULT_ROOT
+
+
+def _askers(declarations: Sequence[Declaration]) -> dict[tuple[str, str], str]:
+    askers: dict[tuple[str, str], str] = {}
     for one in declarations:
         if one.declared.node != "?":
-            chosen.setdefault((one.declared.node, one.root), one.declared.host)
-    return {host: node for (node, _root), host in chosen.items()}
+            askers.setdefault((one.declared.node, one.root), one.declared.host)
+    return askers
 
 
 @dataclass(frozen=True)
@@ -154,6 +182,12 @@ def _build_options(one: Declaration, running: Optional[str]) -> dict[str, Any]:
         "running_sha256": running,
     }
     return {key: value for key, value in options.items() if value is not None}
+
+
+def _flag(variables: Mapping[str, Any], name: str) -> bool:
+    """``-e unikernel_retry_failed=false`` is text."""
+    value = variables.get(PREFIX + name)
+    return value.strip().lower() in ("true", "yes", "on", "1", "y", "t") if isinstance(value, str) else bool(value)
 
 
 def _wanted(variables: Mapping[str, Any]) -> Wanted:

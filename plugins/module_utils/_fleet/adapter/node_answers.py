@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Optional
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,10 @@ class NodeAnswers:
 
     reports: dict[str, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
     silent: dict[str, str] = field(default_factory=dict)
+    roots: dict[tuple[str, str], str] = field(default_factory=dict)
+    """By node and name, the state folder in which it was found."""
+    silent_elsewhere: dict[str, str] = field(default_factory=dict)
+    """Nodes that were only asked whether something runs there that is to be deployed to another one."""
 
     @property
     def running_sha256(self) -> dict[tuple[str, str], str]:
@@ -31,20 +35,58 @@ class NodeAnswers:
 
 
 def read_answers(
-    asked: Mapping[str, str], register: str, raw_variables: Callable[[str], Mapping[str, Any]]
+    asked: Mapping[str, str],
+    register: str,
+    raw_variables: Callable[[str], Mapping[str, Any]],
+    roots: Optional[Mapping[str, str]] = None,
 ) -> NodeAnswers:
-    """``asked``: host to node. An answer that is missing, failed or unreachable makes its node silent."""
+    """``asked``: host to node; ``roots``: host to the state folder that was asked about.
+
+    An answer that is missing, failed or unreachable makes its node silent.
+    """
     answers = NodeAnswers()
     for host, node in asked.items():
         answer = raw_variables(host).get(register)
         if isinstance(answer, Mapping) and "unikernels" in answer:
             # A node with several state folders is asked once for each.
             answers.reports.setdefault(node, {}).update(answer["unikernels"])
+            if roots and host in roots:
+                answers.roots.update({(node, name): roots[host] for name in answer["unikernels"]})
         else:
             answers.silent[node] = f"its node {node} did not answer: {_why(answer)}"
     for node in answers.silent:
         answers.reports.pop(node, None)
     return answers
+
+
+def without(answers: NodeAnswers, others: Mapping[str, Sequence[str]]) -> NodeAnswers:
+    """The same without what is declared outside of this run: by node, the names of it.
+
+    It is neither forgotten by the inventory nor free to be moved, only because ``--limit`` leaves it out.
+    """
+    reports = {
+        node: {name: report for name, report in there.items() if name not in others.get(node, ())}
+        for node, there in answers.reports.items()
+    }
+    return replace(answers, reports=reports)
+
+
+def with_answers_from_elsewhere(
+    answers: NodeAnswers, asked: Mapping[str, str], register: str, raw_variables: Callable[[str], Mapping[str, Any]]
+) -> NodeAnswers:
+    """The same with what other nodes said in a loop over ``{"node": ..., "root": ...}`` about what is not there."""
+    reports = {node: dict(there) for node, there in answers.reports.items()}
+    roots, silent = dict(answers.roots), dict(answers.silent_elsewhere)
+    for host in asked:
+        for one in raw_variables(host).get(register, {}).get("results", ()):
+            place = one["item"]
+            if "unikernels" not in one:
+                silent[place["node"]] = _why(one)
+                continue
+            found = {name: report for name, report in one["unikernels"].items() if report.get("release") is not None}
+            reports.setdefault(place["node"], {}).update(found)
+            roots.update({(place["node"], name): place["root"] for name in found})
+    return replace(answers, reports=reports, roots=roots, silent_elsewhere=silent)
 
 
 def _why(answer: Any) -> str:

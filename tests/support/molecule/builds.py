@@ -1,0 +1,97 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Makes builds of :mod:`service` and publishes them: ``builds.py FOLDER NAME=VERSION[:BEHAVIOUR]...``
+
+They go into the release repository ``FOLDER/repository`` or, with ``--builder-web``, into ``FOLDER/builder_web``,
+which the double of builder-web serves. The ids are printed as JSON, in the order of the arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.publishing import Publication, publish
+
+
+def program(name: str, version: int, behaviour: str) -> bytes:
+    text = Path(__file__).with_name("service.py").read_text(encoding="utf-8")
+    values = {"NAME": name, "VERSION": str(version), "BEHAVIOUR": behaviour}
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", value, 1)
+    return f"#!{sys.executable} -IS\n{text}".encode()
+
+
+def inputs(version: int) -> dict[str, str]:
+    """What a reproducible build leaves behind; one package changes with each version."""
+    switch = (
+        f'opam-version: "2.0"\ncompiler: []\nroots: ["service.{version}"]\ninstalled: ["service.{version}"]\n'
+        f'package "service" {{\nopam-version: "2.0"\nname: "service"\nversion: "{version}"\n}}\n'
+    )
+    return {"opam-switch": switch, "build-environment": "OS=linux\n", "system-packages": f"gcc=12.2.0-{version}\n"}
+
+
+def moment(version: int) -> str:
+    """Builds are as old as their versions say."""
+    return f"2026-11-{version:02d}T03:00:00Z"
+
+
+def to_repository(folder: Path, name: str, version: int, image: bytes) -> str:
+    with tempfile.TemporaryDirectory() as temporary:
+        files = {key: Path(temporary) / key for key in inputs(version)}
+        for key, text in inputs(version).items():
+            files[key].write_text(text, encoding="utf-8")
+        path = Path(temporary) / "image"
+        path.write_bytes(image)
+        published = publish(
+            folder,
+            Publication(
+                job=name,
+                platform="any",
+                image=path,
+                filename=f"{name}.py",
+                started_at=moment(version),
+                finished_at=moment(version),
+                inputs=files,
+            ),
+        )
+    return published.build.id
+
+
+def to_builder_web(folder: Path, name: str, version: int, image: bytes) -> str:
+    """As a folder that the double reads: files first, ``build.json`` last."""
+    identifier = str(uuid.uuid4())
+    build = folder / identifier
+    (build / "bin").mkdir(parents=True)
+    (build / "bin" / f"{name}.py").write_bytes(image)
+    for key, text in inputs(version).items():
+        (build / key).write_text(text, encoding="utf-8")
+    data = {"job": name, "platform": "any", "uuid": identifier, "started_at": moment(version)}
+    (build / "build.json").write_text(json.dumps(data), encoding="utf-8")
+    return identifier
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("builds", nargs="+", metavar="NAME=VERSION[:BEHAVIOUR]")
+    parser.add_argument("--builder-web", action="store_true")
+    options = parser.parse_args()
+    put, kind = (to_builder_web, "builder_web") if options.builder_web else (to_repository, "repository")
+    ids = []
+    for build in options.builds:
+        name, _unused, what = build.partition("=")
+        version, _unused, behaviour = what.partition(":")
+        ids.append(put(options.folder / kind, name, int(version), program(name, int(version), behaviour or "good")))
+    print(json.dumps(ids))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
