@@ -13,6 +13,7 @@ from typing import Any, Union
 
 from hypothesis import strategies as st
 
+_NOTHING = type(None)
 _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     str: st.text(max_size=8),
     int: st.integers(-(2**60), 2**60),
@@ -32,7 +33,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
         return _PLAIN[kind]
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Union:
-        (inner,) = (arm for arm in arguments if arm is not type(None))
+        (inner,) = (arm for arm in arguments if arm is not _NOTHING)
         return st.none() | values_of(inner)
     if origin is tuple:
         return st.lists(values_of(arguments[0]), max_size=2).map(tuple)

@@ -222,7 +222,7 @@ def _launch_waiter(folder: Path, first: Callable[[], None]) -> Optional[dict[str
     wait_for_go, go = os.pipe()
     try:
         try:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # pylint: disable=ansible-bad-function # it outlives the call
                 [sys.executable, "-I", "-S", "-X", "utf8", "-", "waiter", str(folder.absolute()), str(wait_for_go)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
