@@ -144,7 +144,7 @@ sanity: venv-dev copy ## run ansible-test sanity, on a node's oldest and newest 
 	@$(STEP) sanity -- $(DEV)/python tools/sanity.py $(BUILD) $$(tools/find_python.sh ends)
 
 molecule: venv-dev tree ## run the scenarios in extensions/molecule: real deployments on this machine
-	@PATH="$(DEV):$$PATH" $(STEP) molecule -- sh -c 'cd extensions && exec molecule test --all --report'
+	@PATH="$(DEV):$$PATH" $(STEP) molecule -- molecule test --all --report
 
 faults: venv-dev tree ## kill, cut, fill and corrupt: every step of a real swap interrupted
 	@$(STEP) faults -- $(PYTEST) -n $(JOBS) --junitxml=$(REPORTS)/faults.xml tests/faults

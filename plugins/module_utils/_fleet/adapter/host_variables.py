@@ -30,7 +30,8 @@ def variables_reader(hostvars: Any, templar: Any, names: Collection[str]) -> Cal
         mine = {name: _followed(raw[name], raw) for name in names if name in raw}
         open_ones = [name for name, value in mine.items() if not is_literal(value)]
         if open_ones:
-            scoped = templar.copy_with_new_env(available_variables=raw)
+            # Ansible leaves out of a host's raw variables only the way to those of the other hosts.
+            scoped = templar.copy_with_new_env(available_variables={**raw, "hostvars": hostvars})
             for name in open_ones:
                 mine[name] = scoped.template(mine[name])
         return mine
