@@ -131,6 +131,11 @@ class Network:
     bridge: str
     mac: Optional[str] = None
     """None: derived from the unikernel's name, as albatross does."""
+    addresses: tuple[str, ...] = ()
+    """IPv4 and IPv6 with their prefix lengths. A process in a namespace of its own is given them; of a guest that has
+    its own network stack they say which it uses, so that it can be looked at off its bridge."""
+    gateway: Optional[str] = None
+    """For a process in a namespace: where its default route leads."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,17 @@ class Limits:
     processes: Optional[int] = None
     file_size_mib: Optional[int] = None
     cpu_time_s: Optional[int] = None
+
+
+class SwapMethod(str, Enum):
+    """How the running release is replaced by another."""
+
+    AUTO = "auto"
+    """``cut_over`` exactly when a ready check is declared, the driver can, no block device is shared and there is
+    memory for two; else ``stop_start``."""
+    STOP_START = "stop_start"
+    CUT_OVER = "cut_over"
+    """The new instance comes up beside the old one, off the bridge, and takes its place when it is ready."""
 
 
 class RestartPolicy(str, Enum):
@@ -181,6 +197,10 @@ class Configuration:
     """0 to 100; lower ones start first at boot."""
     stop_grace_s: float = 10.0
     """From the request to stop to the kill."""
+    swap: SwapMethod = SwapMethod.AUTO
+    ready: Optional[dict[str, Any]] = None
+    """One declared check, in the words of ``checks``, that says through the port that is not on its bridge yet when a
+    new instance may take over; ``within`` beside it: for how many seconds that is awaited."""
 
 
 def secret_fields() -> tuple[str, ...]:
@@ -241,6 +261,15 @@ class Instance:
     """Resident memory."""
     uptime_s: Optional[float] = None
     exit: Optional[Exit] = None
+    serving: bool = True
+    """False: it lives, but off its bridge: not yet on it, parked for the length of a trial, or taken off it."""
+    unreachable: Optional[str] = None
+    """Why it is as good as dead although its process lives: its network interface was deleted, for instance."""
+
+    @property
+    def works(self) -> bool:
+        """It lives, and what it needs to be of use is there."""
+        return self.alive and self.unreachable is None
 
 
 @dataclass(frozen=True)
