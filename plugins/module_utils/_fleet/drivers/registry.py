@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from ..errors import InvalidDeclaration
 from ..images.store import ImageStore
 from ..layout import NodeLayout
-from ..runtime.detached import DetachedSupervisor
+from ..runtime.choice import choose
 from .protocol import Driver
 from .unix import UnixDriver
 
 
 def _unix(layout: NodeLayout, store: ImageStore) -> Driver:
-    return UnixDriver(layout, store, DetachedSupervisor())
+    return UnixDriver(layout, store, choose(layout, "unix"))
 
 
 DRIVERS: Mapping[str, Callable[[NodeLayout, ImageStore], Driver]] = {"unix": _unix}
