@@ -63,6 +63,15 @@ class NodeLayout:
         """Folder of installed guards, each named by the digest of its content."""
         return self.root / "guard"
 
+    @property
+    def guard(self) -> Path:
+        """A link to the newest of them: what the node's own units run."""
+        return self.root / "guard.pyz"
+
+    def guard_lock(self, name: str, trial: str) -> Path:
+        """Held by the guard of a trial for as long as it lives."""
+        return self.unikernel(name) / "guards" / f"{trial}.lock"
+
     def guard_log(self, name: str) -> Path:
         return self.unikernel(name) / "guard.log"
 

@@ -4,28 +4,40 @@
 
 """Command line of ``guard.pyz``; standard library only.
 
-``watch`` reads the checks of its trial from standard input, tests itself, detaches, prints ``armed`` and guards.
-``sweep`` settles the named unikernels, or all of them.
+``watch`` reads the checks of its trial from standard input, tests itself, detaches, prints ``armed`` and guards. With
+``--checks`` it reads them from a file and stays where it is, as the main process of a unit of systemd.
+``sweep`` settles the named unikernels, or all of them, and guards again an open trial whose guard is gone.
+``boot`` does the same when the machine has come up, and waits longer for its turn.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
+import socket
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Optional
 
 from ..checks.model import CheckSpec
 from ..codec import decode
-from ..errors import FleetError
+from ..durable import make_folder
+from ..errors import Busy, FleetError
 from ..layout import NodeLayout
 from .guard import self_test, sweep, watch
 from .node import Node, local_node
+from .state import Phase, State
 
 ARMED = "armed"
+
+SWEEP_WAIT_S = 2.0
+"""For a unikernel's lock: whoever holds it settles it, and the next sweep comes in a minute."""
+BOOT_WAIT_S = 60.0
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,42 +48,141 @@ def main(argv: Sequence[str]) -> int:
     watching = commands.add_parser("watch", help="guard one trial until it has ended")
     watching.add_argument("name")
     watching.add_argument("trial")
+    watching.add_argument("--checks", type=Path, help="file with the checks; removed once they are read")
     sweeping = commands.add_parser("sweep", help="settle what was left open")
     sweeping.add_argument("name", nargs="*", help="unikernels; none: all of them")
+    sweeping.add_argument("--quiet", action="store_true", help="say only what went wrong")
+    commands.add_parser("boot", help="start what should run, in the declared order")
     options = parser.parse_args(argv)
     node = local_node(NodeLayout(options.root))
     if options.command == "watch":
-        return _watch(node, options.name, options.trial)
-    return _sweep(node, options.name)
+        if options.checks is not None:
+            return _watch_in_unit(node, options.name, options.trial, options.checks)
+        return _watch_detached(node, options.name, options.trial)
+    if options.command == "boot":
+        return _sweep(node, (), quiet=False, wait_s=BOOT_WAIT_S)
+    return _sweep(node, options.name, options.quiet, SWEEP_WAIT_S)
 
 
-def _watch(node: Node, name: str, trial: str) -> int:
+def _watch_detached(node: Node, name: str, trial: str) -> int:
     try:
         self_test([decode(CheckSpec, item) for item in json.load(sys.stdin)])
         node.journal(name).read()
-    except (FleetError, ValueError) as error:
+        lock = guard_lock(node.layout, name, trial)
+    except (FleetError, OSError, ValueError) as error:
         print(error, flush=True)
+        return 1
+    if lock is None:
+        print(f"trial {trial} has a guard already", flush=True)
         return 1
     _detach()
     print(ARMED, flush=True)
     _let_go_of_the_caller()
+    return _guard(node, name, trial)
+
+
+def _watch_in_unit(node: Node, name: str, trial: str, checks: Path) -> int:
+    """Started again after it was killed, it finds no checks to test itself with, and needs none: it was tested."""
+    try:
+        with suppress(FileNotFoundError):
+            self_test([decode(CheckSpec, item) for item in json.loads(checks.read_bytes())])
+        node.journal(name).read()
+        lock = guard_lock(node.layout, name, trial)
+        checks.unlink(missing_ok=True)
+    except (FleetError, OSError, ValueError) as error:
+        print(error, flush=True)
+        return 1
+    _notify_systemd("READY=1")
+    return 0 if lock is None else _guard(node, name, trial)
+
+
+def _guard(node: Node, name: str, trial: str) -> int:
     try:
         watch(node, name, trial, on_failure=lambda error: print(error, file=sys.stderr, flush=True))
     except Exception:  # the last words go to the log, which is all that a detached process has
         traceback.print_exc()
         return 1
+    with suppress(OSError):
+        node.layout.guard_lock(name, trial).unlink()
     return 0
 
 
-def _sweep(node: Node, names: Sequence[str]) -> int:
+def _sweep(node: Node, names: Sequence[str], quiet: bool, wait_s: float) -> int:
     status = 0
-    for name in names or sorted(p.name for p in node.layout.unikernels.glob("*") if p.is_dir()):
+    for name in names or in_start_order(node):
         try:
-            print(f"{name}: {sweep(node, name).phase.value}", flush=True)
-        except FleetError as error:  # one broken state must not keep the others from being settled
+            state = sweep(node, name, wait_s)
+            _guard_again(node, state)
+            if not quiet:
+                print(f"{name}: {state.phase.value}", flush=True)
+        except Busy as busy:  # somebody works on it, and settles it by that
+            if not quiet:
+                print(f"{name}: {busy}", flush=True)
+        except (FleetError, OSError) as error:  # one broken state must not keep the others from being settled
             print(f"{name}: {error}", flush=True)
             status = 1
     return status
+
+
+def in_start_order(node: Node) -> list[str]:
+    """The unikernels of this node; those whose state cannot be read come last, to say so."""
+    keys = []
+    for folder in node.layout.unikernels.glob("*"):
+        if not folder.is_dir():
+            continue
+        order = 100
+        with suppress(FleetError):
+            current = node.journal(folder.name).read().current
+            order = current.configuration.start_order if current is not None else order
+        keys.append((order, folder.name))
+    return [name for _order, name in sorted(keys)]
+
+
+def _guard_again(node: Node, state: State) -> None:
+    """An open trial whose guard was killed gets another one, which takes it up from the journal."""
+    trial = state.trial
+    if trial is None or state.phase is not Phase.ON_TRIAL:
+        _forget_locks(node.layout, state.name)
+        return
+    lock = guard_lock(node.layout, state.name, trial.id)
+    if lock is None:
+        return
+    os.close(lock)
+    from .guard_install import arm  # it imports this file, to bring it along
+
+    arm(node.layout, state.name, trial.id, trial.checks)
+
+
+def _forget_locks(layout: NodeLayout, name: str) -> None:
+    """Of guards that were killed. One that is held belongs to a trial that is just being begun."""
+    for path in layout.guard_lock(name, "").parent.glob("*.lock"):
+        lock = guard_lock(layout, name, path.stem)
+        if lock is not None:
+            path.unlink(missing_ok=True)
+            path.with_suffix(".checks").unlink(missing_ok=True)
+            os.close(lock)
+
+
+def guard_lock(layout: NodeLayout, name: str, trial: str) -> Optional[int]:
+    """Be the one guard of a trial for as long as the descriptor is open; None when another one is."""
+    path = layout.guard_lock(name, trial)
+    make_folder(path.parent)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _notify_systemd(message: str) -> None:
+    """As sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.connect("\0" + address[1:] if address.startswith("@") else address)
+            sender.send(message.encode("ascii"))
 
 
 def _detach() -> None:

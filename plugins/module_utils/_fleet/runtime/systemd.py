@@ -146,7 +146,7 @@ def _finish(starting: subprocess.Popen[bytes]) -> None:
 
 
 def _make_links(links: Path, folder: Path, spec: ProcessSpec) -> None:
-    """Name for the unit, in /run, what lies elsewhere. Made anew for each start: another configuration, other places."""
+    """Name for the unit, in /run, what lies elsewhere. Anew for each start: another configuration, other places."""
     shutil.rmtree(links, ignore_errors=True)
     os.makedirs(links, mode=0o755, exist_ok=True)
     os.symlink(folder, links / units.RECORDS)

@@ -22,6 +22,7 @@ from ..model import checked_name
 
 LINKS = "/run/unikernel-fleet"
 RECORDS = "records"
+NOTE = "# Written by unikernel.fleet, and replaced when it is upgraded. Changes belong into a drop-in (systemctl edit)."
 WRITABLE = 8
 """Links to places that an instance may write to besides its records: ``writable-0`` and so on."""
 
@@ -51,7 +52,7 @@ TENDER = (
     "SystemCallArchitectures=native",
     "RestrictNamespaces=yes",
     "RestrictRealtime=yes",
-    # A guest's packets go through its tap, which this does not touch; the tender has nothing to say to a network itself.
+    # A guest's packets go through its tap, which this does not touch; the tender itself talks to no network.
     "IPAddressDeny=any",
     # Arguments are in argv, secret ones too; a tender that was broken out of shall not read those of others.
     "ProtectProc=invisible",
@@ -60,8 +61,8 @@ TENDER = (
 SANDBOXES: Mapping[str, Sandbox] = {
     "unix": Sandbox(
         what="program",
-        # It may be any server: it binds low ports, changes its user and the owner of its files, sends pings. CAP_SYS_ADMIN
-        # and CAP_NET_ADMIN are for the waiter, which enters the network namespace of an instance that has one.
+        # It may be any server: it binds low ports, changes its user and the owner of its files, sends pings.
+        # CAP_SYS_ADMIN and CAP_NET_ADMIN are for the waiter, which enters the network namespace of an instance that has one.
         capabilities=(
             *WAITER,
             "CAP_CHOWN",
@@ -125,7 +126,7 @@ def template(root: Path, kind: str, python: str, waiter: Path) -> str:
     links = f"{LINKS}/{prefix(root)}/%i"
     return "\n".join(
         (
-            "# Written by unikernel.fleet, and replaced when it is upgraded. Changes belong into a drop-in (systemctl edit).",
+            NOTE,
             "[Unit]",
             f"Description=Unikernel %i ({sandbox.what})",
             "Documentation=https://docs.ansible.com/",

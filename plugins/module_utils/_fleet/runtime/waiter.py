@@ -618,7 +618,9 @@ def attend_in_unit(folder: str) -> int:
         answers = os.open(os.path.join(folder, ANSWER), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         go = os.open(os.path.join(folder, GO), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        sys.stderr.write(f"Only the guard starts instances, and none is starting this one ({error}). Nothing was done.\n")
+        sys.stderr.write(
+            f"Only the guard starts instances, and none is starting this one ({error}). Nothing was done.\n"
+        )
         return 2
     os.dup2(answers, 1)
     answers_are_read = True
