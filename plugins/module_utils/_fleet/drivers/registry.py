@@ -12,12 +12,13 @@ from ..errors import InvalidDeclaration
 from ..images.store import ImageStore
 from ..layout import NodeLayout
 from ..runtime.choice import choose
+from .process_driver import ProcessDriver
 from .protocol import Driver
-from .unix import UnixDriver
+from .unix import UnixGuest
 
 
 def _unix(layout: NodeLayout, store: ImageStore) -> Driver:
-    return UnixDriver(layout, store, choose(layout, "unix"))
+    return ProcessDriver(UnixGuest(), layout, store, choose(layout, "unix"))
 
 
 DRIVERS: Mapping[str, Callable[[NodeLayout, ImageStore], Driver]] = {"unix": _unix}
