@@ -76,5 +76,15 @@ class NodeLayout:
         return self.unikernel(name) / "guard.log"
 
     @property
+    def bridges(self) -> Path:
+        """The bridges that role node was told to make."""
+        return self.root / "bridges.json"
+
+    @property
+    def tenders(self) -> Path:
+        """The tenders that role node found or was told of: their kind to their path."""
+        return self.root / "tenders.json"
+
+    @property
     def inhibit(self) -> Path:
         return self.root / "inhibit"

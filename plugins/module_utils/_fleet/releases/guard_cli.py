@@ -8,6 +8,7 @@
 ``--checks`` it reads them from a file and stays where it is, as the main process of a unit of systemd.
 ``sweep`` settles the named unikernels, or all of them, and guards again an open trial whose guard is gone.
 ``boot`` does the same when the machine has come up, and waits longer for its turn.
+``bridges`` makes the declared bridges before that.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import os
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,8 +29,9 @@ from typing import Optional
 from ..checks.model import CheckSpec
 from ..codec import decode
 from ..durable import make_folder
-from ..errors import Busy, FleetError
+from ..errors import Busy, DriverError, FleetError
 from ..layout import NodeLayout
+from ..runtime.declared_bridges import bring_up
 from .guard import self_test, sweep, watch
 from .node import Node, local_node
 from .state import Phase, State
@@ -38,6 +41,7 @@ ARMED = "armed"
 SWEEP_WAIT_S = 2.0
 """For a unikernel's lock: whoever holds it settles it, and the next sweep comes in a minute."""
 BOOT_WAIT_S = 60.0
+REARM_WAIT_S = 5.0
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,12 +57,15 @@ def main(argv: Sequence[str]) -> int:
     sweeping.add_argument("name", nargs="*", help="unikernels; none: all of them")
     sweeping.add_argument("--quiet", action="store_true", help="say only what went wrong")
     commands.add_parser("boot", help="start what should run, in the declared order")
+    commands.add_parser("bridges", help="make the declared bridges that are missing")
     options = parser.parse_args(argv)
     node = local_node(NodeLayout(options.root))
     if options.command == "watch":
         if options.checks is not None:
             return _watch_in_unit(node, options.name, options.trial, options.checks)
         return _watch_detached(node, options.name, options.trial)
+    if options.command == "bridges":
+        return _bridges(node)
     if options.command == "boot":
         return _sweep(node, (), quiet=False, wait_s=BOOT_WAIT_S)
     return _sweep(node, options.name, options.quiet, SWEEP_WAIT_S)
@@ -107,6 +114,16 @@ def _guard(node: Node, name: str, trial: str) -> int:
     return 0
 
 
+def _bridges(node: Node) -> int:
+    try:
+        for step in bring_up(node.layout.bridges):
+            print(f"{step.bridge}: {step.what}", flush=True)
+    except FleetError as error:
+        print(error, flush=True)
+        return 1
+    return 0
+
+
 def _sweep(node: Node, names: Sequence[str], quiet: bool, wait_s: float) -> int:
     status = 0
     for name in names or in_start_order(node):
@@ -150,7 +167,22 @@ def _guard_again(node: Node, state: State) -> None:
     os.close(lock)
     from .guard_install import arm  # it imports this file, to bring it along
 
-    arm(node.layout, state.name, trial.id, trial.checks)
+    try:
+        arm(node.layout, state.name, trial.id, trial.checks)
+    except DriverError:
+        if not _guarded_soon(node.layout, state.name, trial.id):  # by another sweep, at the same time
+            raise
+
+
+def _guarded_soon(layout: NodeLayout, name: str, trial: str) -> bool:
+    give_up = time.monotonic() + REARM_WAIT_S
+    while time.monotonic() < give_up:
+        lock = guard_lock(layout, name, trial)
+        if lock is None:
+            return True
+        os.close(lock)
+        time.sleep(0.1)
+    return False
 
 
 def _forget_locks(layout: NodeLayout, name: str) -> None:

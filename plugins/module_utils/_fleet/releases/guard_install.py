@@ -67,6 +67,11 @@ def install(layout: NodeLayout) -> Path:
     return path
 
 
+def library_digest() -> str:
+    """What names the guard of this very library."""
+    return _digest(library_sources())
+
+
 def version_of(archive: Path) -> Optional[str]:
     """The version that an installed guard is of; None when there is none, or none that can be read."""
     with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(archive) as opened:

@@ -95,6 +95,26 @@ def guard_units(layout: NodeLayout) -> dict[str, str]:
     root = layout.root
     return {
         **sweep_units(layout),
+        bridges_service(root): _text(
+            "[Unit]",
+            "Description=Make the bridges that unikernels are plugged into",
+            # The machine's own configuration comes first; a bridge that it makes is left alone.
+            "Wants=network-pre.target",
+            "After=network-pre.target local-fs.target systemd-networkd.service networking.service",
+            f"ConditionPathExists={layout.bridges}",
+            f"ConditionPathExists={layout.guard}",
+            f"RequiresMountsFor={root}",
+            "",
+            "[Service]",
+            "Type=oneshot",
+            "RemainAfterExit=yes",
+            f"ExecStart={_command(layout)} bridges",
+            "TimeoutStartSec=2min",
+            *SERVICE,
+            "",
+            "[Install]",
+            "WantedBy=multi-user.target",
+        ),
         boot_service(root): _text(
             "[Unit]",
             "Description=Start the unikernels that should run, in their order",

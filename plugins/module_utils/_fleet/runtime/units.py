@@ -73,7 +73,12 @@ SANDBOXES: Mapping[str, Sandbox] = {
             "CAP_NET_ADMIN",
             "CAP_SYS_ADMIN",
         ),
-        lines=("RestrictNamespaces=net",),
+        lines=(
+            "RestrictNamespaces=net",
+            # Or else CAP_SYS_ADMIN would undo ProtectSystem= by a mount.
+            "SystemCallFilter=~@clock @module @mount @raw-io @reboot @swap",
+            "SystemCallErrorNumber=EPERM",
+        ),
     ),
     "solo5": Sandbox(
         what="Solo5 guest",
