@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Optional
 
 from ..checks.declaration import checks_from
@@ -53,7 +54,8 @@ def default_address(configuration: Configuration) -> Optional[str]:
     """The first address of its networks."""
     for network in configuration.networks:
         for address in network.addresses:
-            return str(ipaddress.ip_interface(address).ip)
+            with suppress(ValueError):  # it is refused elsewhere, in better words
+                return str(ipaddress.ip_interface(address).ip)
     return None
 
 

@@ -29,6 +29,8 @@ class Bridge:
     """The machine's own on it, with their prefix lengths."""
     settling_s: float
     """How long a port of it may take until it forwards: with spanning tree, twice its forward delay."""
+    port_aliases: tuple[str, ...] = ()
+    """The aliases of its ports, empty for those without."""
 
 
 def why_no_bridge(name: str) -> Optional[str]:
@@ -58,7 +60,14 @@ def bridge(name: str) -> Bridge:
         for entry in answer.get("addr_info", ())
         if entry.get("scope") == "global"
     ]
-    return Bridge(name, str(link["address"]), int(link.get("mtu", 1500)), tuple(addresses), FORWARDING_S + 2 * delay_s)
+    return Bridge(
+        name=name,
+        mac=str(link["address"]),
+        mtu=int(link.get("mtu", 1500)),
+        addresses=tuple(addresses),
+        settling_s=FORWARDING_S + 2 * delay_s,
+        port_aliases=tuple(str(port.get("ifalias", "")) for port in ask("link", "show", "master", name)),
+    )
 
 
 def looking_addresses(guest: Sequence[str], own: Sequence[str]) -> tuple[str, ...]:

@@ -20,6 +20,13 @@ def interface_name(use: str, *parts: object) -> str:
     return f"uk{use}{base64.b32encode(digest).decode('ascii').lower()}"[:LONGEST]
 
 
+def port_mac(interface: str) -> str:
+    """The MAC of a port's own end, which no frame ever carries. A bridge takes the lowest one of its ports for its own
+    MAC, so ours are as high as can be: what comes and goes must not change it."""
+    digest = hashlib.sha256(interface.encode("ascii")).hexdigest()
+    return "fe:" + ":".join(digest[i : i + 2] for i in range(0, 10, 2))
+
+
 def label_of(root: str, name: str, release: int, what: str = "") -> str:
     """The alias of an interface that belongs to an instance; without ``what``, the beginning of all of them."""
     place = hashlib.sha256(root.encode("utf-8")).hexdigest()[:8]

@@ -18,7 +18,7 @@ from typing import Optional
 
 from ..errors import DriverError
 from .bridge import Bridge, bridge
-from .interface_names import label_of
+from .interface_names import LABEL, label_of, port_mac
 from .ip_command import Command, IpError, ask, run, run_batch
 from .namespace import FOLDER, set_kernel_parameters
 from .ports import Port, PortKind, namespace_of, quarantine_namespace_of
@@ -49,7 +49,8 @@ def make(ports: Sequence[Port]) -> None:
                 _make_namespace(namespace, [port for port in ports if port.namespace == namespace])
         commands: list[Command] = []
         for port in ports:
-            commands += making(port, bridge(port.bridge).mtu)
+            on = bridge(port.bridge)
+            commands += [*pinning(on), *making(port, on.mtu)]
         run_batch(commands)
         for port in ports:
             # A bridge's port has no business with IP: no address of its own, no duplicate address detection on it.
@@ -68,6 +69,13 @@ def make(ports: Sequence[Port]) -> None:
         raise
 
 
+def pinning(on: Bridge) -> list[Command]:
+    """The lines that keep a bridge's MAC as it is. One that nobody has set is that of a port; where all ports are
+    guests', it would change as they come and go, and guests that remember the machine by it would lose it."""
+    ours = all(alias.startswith(LABEL) for alias in on.port_aliases)
+    return [("link", "set", "dev", on.name, "address", on.mac)] if on.addresses and ours else []
+
+
 def making(port: Port, mtu: int) -> list[Command]:
     """The lines that make a port."""
     name = port.interface
@@ -77,7 +85,7 @@ def making(port: Port, mtu: int) -> list[Command]:
         assert port.namespace is not None
         peer: Command = ("peer", "name", port.device, "address", port.mac, "mtu", str(mtu), "netns", port.namespace)
         made = [("link", "add", "dev", name, "type", "veth", *peer)]
-    return [*made, ("link", "set", "dev", name, "alias", port.label, "mtu", str(mtu))]
+    return [*made, ("link", "set", "dev", name, "alias", port.label, "mtu", str(mtu), "address", port_mac(name))]
 
 
 def equipping(port: Port) -> list[Command]:

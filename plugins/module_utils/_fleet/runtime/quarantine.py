@@ -63,7 +63,8 @@ def _wiring(port: Port, on: Bridge, wire: str, near: str, far: str, namespace: s
     pair: Command = ("type", "veth", "peer", "name", far, *far_mac, *mtu, "netns", namespace)
     return [
         ("link", "add", "dev", wire, *mtu, "type", "bridge", "stp_state", "0", "forward_delay", "0"),
-        ("link", "set", "dev", wire, "alias", label),
+        # The machine answers for all of its addresses on all of its interfaces; here, only the far end shall.
+        ("link", "set", "dev", wire, "alias", label, "arp", "off"),
         ("link", "add", "dev", near, *mtu, *pair),
         ("link", "set", "dev", near, "alias", label, "master", wire),
         ("link", "set", "dev", port.interface, "master", wire),
