@@ -86,5 +86,10 @@ class NodeLayout:
         return self.root / "tenders.json"
 
     @property
+    def tenders(self) -> Path:
+        """Which Solo5 tenders to use, by target: ``{"spt": "/path/to/solo5-spt"}``; without it, those in PATH."""
+        return self.root / "tenders.json"
+
+    @property
     def inhibit(self) -> Path:
         return self.root / "inhibit"

@@ -14,6 +14,7 @@ from ..layout import NodeLayout
 from ..runtime.choice import choose
 from .process_driver import ProcessDriver
 from .protocol import Driver
+from .solo5 import Solo5Guest
 from .unix import UnixGuest
 
 
@@ -21,7 +22,11 @@ def _unix(layout: NodeLayout, store: ImageStore) -> Driver:
     return ProcessDriver(UnixGuest(), layout, store, choose(layout, "unix"))
 
 
-DRIVERS: Mapping[str, Callable[[NodeLayout, ImageStore], Driver]] = {"unix": _unix}
+def _solo5(layout: NodeLayout, store: ImageStore) -> Driver:
+    return ProcessDriver(Solo5Guest(layout), layout, store, choose(layout, "solo5"))
+
+
+DRIVERS: Mapping[str, Callable[[NodeLayout, ImageStore], Driver]] = {"unix": _unix, "solo5": _solo5}
 
 
 def open_driver(name: str, layout: NodeLayout, store: ImageStore) -> Driver:
