@@ -26,8 +26,9 @@ from .ports import Port
 LINGER_S = 0.15
 """How long the old instance may finish what it has begun."""
 
-_TCP = {"ip": ("protocol", "6", 33), "ipv6": ("nexthdr", "6", 53)}
-"""Where a segment's flags are behind an IPv4 header without options, and behind an IPv6 one without extensions."""
+_TCP = {"ip": (9, 33), "ipv6": (6, 53)}
+"""Where a packet says that it is TCP, and where then the segment's flags are: behind an IPv4 header without options,
+and behind an IPv6 one without extensions."""
 _SYN, _RST = "0x02", "0x04"
 
 
@@ -95,8 +96,8 @@ def _copying(pairs: Sequence[tuple[Port, Port]]) -> list[str]:
 def copying(new: str, old: str) -> list[Command]:
     """The lines for ``tc``: resets of either side go nowhere, and what is no beginning of a connection goes to both."""
     lines: list[Command] = []
-    for preference, (protocol, (field, tcp, flags)) in enumerate(_TCP.items(), 1):
-        match: Command = ("u32", "match", protocol.replace("ipv6", "ip6"), field, tcp, "0xff")
+    for preference, (protocol, (kind, flags)) in enumerate(_TCP.items(), 1):
+        match: Command = ("u32", "match", "u8", "0x06", "0xff", "at", str(kind))
         common: Command = ("protocol", protocol, "pref", str(preference))
         for link in (new, old):
             where: Command = ("filter", "add", "dev", link, "ingress", *common)
