@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from .ip_command import Command, IpError, program, run_batch
+from .ip_command import Command, IpError, run_batch
 from .network import attach, detach, introduce, standing, wait_until_forwarding
 from .ports import Port
 
@@ -76,20 +76,15 @@ def _tell_bridges(lines: Sequence[Command]) -> None:
 
 def _copying(pairs: Sequence[tuple[Port, Port]]) -> list[str]:
     """Begin to copy; the interfaces where it must be ended."""
-    if program("tc") is None:
-        return []
     begun: list[str] = []
     for new, old in pairs:
+        links = [new.interface, old.interface]
         try:
-            for link in (new.interface, old.interface):
-                with suppress(IpError):
-                    run_batch([("qdisc", "del", "dev", link, "clsact")], tool="tc")
-                run_batch([("qdisc", "add", "dev", link, "clsact")], tool="tc")
-                begun.append(link)
-            run_batch(copying(new.interface, old.interface), tool="tc")
+            _stop_copying(links)  # an interrupted cut-over may have left some of it
+            run_batch(copying(*links), tool="tc")
+            begun += links
         except IpError:
-            _stop_copying(begun)
-            return []
+            _stop_copying(links)
     return begun
 
 
@@ -112,5 +107,6 @@ def copying(new: str, old: str) -> list[Command]:
 
 def _stop_copying(links: Sequence[str]) -> None:
     for link in links:
-        with suppress(IpError):
-            run_batch([("qdisc", "del", "dev", link, "clsact")], tool="tc")
+        for direction in ("ingress", "egress"):
+            with suppress(IpError):
+                run_batch([("filter", "del", "dev", link, direction)], tool="tc")

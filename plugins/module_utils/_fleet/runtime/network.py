@@ -55,6 +55,10 @@ def make(ports: Sequence[Port]) -> None:
         for port in ports:
             # A bridge's port has no business with IP: no address of its own, no duplicate address detection on it.
             set_kernel_parameters({f"ipv6/conf/{port.interface}/disable_ipv6": "1"})
+            # For cut_over. Here and not there, because to add it stops the interface's traffic for a while; what has
+            # no tc, or no kernel for it, swaps without.
+            with suppress(IpError):
+                run_batch([("qdisc", "add", "dev", port.interface, "clsact")], tool="tc")
         run_batch([("link", "set", "dev", port.interface, "up") for port in ports])
         for port in ports:
             if port.namespace is not None:
