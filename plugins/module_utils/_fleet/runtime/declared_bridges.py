@@ -15,20 +15,24 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from .. import codec
 from ..errors import DriverError, FleetError, InvalidDeclaration
 from .interface_names import LABEL
-from .ip_command import Command, ask, run_batch
+from .ip_command import Command, IpError, ask, run_batch
 
 OURS = f"{LABEL}:node"
 """Alias of the interfaces that we made; those of instances have another."""
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", re.ASCII)
 PORTS_PATIENCE_S = 30.0
 """At boot, the machine's own interfaces may not be there yet."""
+
+
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class Link:
     stp: bool = False
     addresses: tuple[str, ...] = ()
     """Those that were given to it (of global scope), with their prefix lengths."""
+    learned: tuple[str, ...] = ()
+    """Those that it got by itself, by DHCP or from a router."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,8 @@ class Step:
     bridge: str
     what: str
     commands: tuple[Command, ...] = field(default=())
+    undone_by: tuple[Command, ...] = field(default=())
+    """When one of the commands fails: nothing is left half made."""
 
 
 def checked(bridges: Sequence[DeclaredBridge]) -> tuple[DeclaredBridge, ...]:
@@ -123,7 +131,14 @@ def _checked_address(bridge: str, address: str) -> None:
 def plan(declared: Sequence[DeclaredBridge], links: Mapping[str, Link], keep_others: bool = False) -> tuple[Step, ...]:
     """What is to be done, in order. InvalidDeclaration when something declared cannot be; nothing is done then."""
     steps: list[Step] = []
+    # A VLAN may be one of a bridge that is declared before.
+    known = {*links, *(bridge.name for bridge in declared)}
     for bridge in declared:
+        for vlan in bridge.vlans:
+            if vlan.interface not in known:
+                raise InvalidDeclaration(
+                    f"Bridge {bridge.name}: the interface {vlan.interface} of its VLAN is not there. Nothing was done."
+                )
         steps.extend(_steps_to(bridge, links))
     if not keep_others:
         names = {word for bridge in declared for word in (bridge.name, *(vlan.name for vlan in bridge.vlans))}
@@ -139,9 +154,8 @@ def _steps_to(bridge: DeclaredBridge, links: Mapping[str, Link]) -> list[Step]:
             return []  # somebody else's: left alone, whatever it looks like
     for port in bridge.ports:
         _refuse_port(bridge, links.get(port), port)
-    for vlan in bridge.vlans:
-        if vlan.interface not in links:
-            raise InvalidDeclaration(f"Bridge {bridge.name}: the interface {vlan.interface} of its VLAN is not there.")
+    for address in bridge.addresses:
+        _refuse_overlap(bridge, ipaddress.ip_interface(address).network, links)
     if there is None:
         return [_making(bridge, links)]
     return _corrections(bridge, there, links)
@@ -162,16 +176,28 @@ def _refuse_what_is_no_bridge(link: Link) -> None:
 
 def _refuse_port(bridge: DeclaredBridge, link: Optional[Link], name: str) -> None:
     if link is None:
-        raise InvalidDeclaration(f"Bridge {bridge.name}: its port {name} is no interface of this machine.")
+        raise InvalidDeclaration(f"Bridge {bridge.name}: its port {name} is no interface here. Nothing was changed.")
     if link.master not in ("", bridge.name):
         raise InvalidDeclaration(
             f"Bridge {bridge.name}: {name} is a port of {link.master} already. Nothing was changed."
         )
-    if link.addresses and link.master != bridge.name:
+    if (link.addresses or link.learned) and link.master != bridge.name:
         raise InvalidDeclaration(
-            f"Bridge {bridge.name}: {name} carries {', '.join(link.addresses)}, so the machine itself would lose its "
+            f"Bridge {bridge.name}: {name} carries {', '.join(link.addresses + link.learned)}, so the machine itself would lose its "
             "connection there. Nothing was changed. Move the addresses to a bridge of the machine's own configuration."
         )
+
+
+def _refuse_overlap(bridge: DeclaredBridge, network: Network, links: Mapping[str, Link]) -> None:
+    """Seen: a bridge with the network of the interface by which the machine is reached, and it was reached no more."""
+    for link in links.values():
+        for address in (*link.addresses, *link.learned):
+            other = ipaddress.ip_interface(address).network
+            if link.name != bridge.name and other.version == network.version and other.overlaps(network):
+                raise InvalidDeclaration(
+                    f"Bridge {bridge.name}: its network {network} is that of {link.name} ({address}) too, so this machine "
+                    "would look for its neighbours there on the bridge. Nothing was changed. Choose another network."
+                )
 
 
 def _making(bridge: DeclaredBridge, links: Mapping[str, Link]) -> Step:
@@ -183,7 +209,9 @@ def _making(bridge: DeclaredBridge, links: Mapping[str, Link]) -> Step:
         *(command for vlan in bridge.vlans for command in _vlan(bridge, vlan, links)),
         ("link", "set", "dev", bridge.name, "up"),
     ]
-    return Step(bridge.name, "made", tuple(commands))
+    added = [vlan.name for vlan in bridge.vlans if vlan.name not in links]
+    undo = tuple(("link", "del", "dev", name) for name in (*added, bridge.name))
+    return Step(bridge.name, "made", tuple(commands), undo)
 
 
 def _corrections(bridge: DeclaredBridge, there: Link, links: Mapping[str, Link]) -> list[Step]:
@@ -263,21 +291,30 @@ def links_of_machine() -> dict[str, Link]:
             mtu=int(entry.get("mtu", 1500)),
             master=str(entry.get("master", "")),
             stp=bool(info.get("info_data", {}).get("stp_state")),
-            addresses=tuple(
-                f"{given['local']}/{given['prefixlen']}" for given in addresses.get(name, ()) if _given(given)
-            ),
+            addresses=_of(addresses.get(name, ()), learned=False),
+            learned=_of(addresses.get(name, ()), learned=True),
         )
     return found
 
 
-def _given(address: Mapping[str, Any]) -> bool:
-    """Not what the kernel made up by itself: link-local, or from a router's advertisement."""
-    return address.get("scope") == "global" and not address.get("dynamic")
+def _of(entries: Sequence[Mapping[str, Any]], learned: bool) -> tuple[str, ...]:
+    """Without what the kernel made up by itself (link-local)."""
+    return tuple(
+        f"{entry['local']}/{entry['prefixlen']}"
+        for entry in entries
+        if entry.get("scope") == "global" and bool(entry.get("dynamic")) == learned
+    )
 
 
 def carry_out(steps: Sequence[Step]) -> None:
     for step in steps:
-        run_batch(step.commands)
+        try:
+            run_batch(step.commands)
+        except IpError as error:
+            for command in step.undone_by:
+                with suppress(IpError):  # it may not have come so far
+                    run_batch((command,))
+            raise IpError(f"Bridge {step.bridge} could not be {step.what}: {error}") from error
 
 
 def read_declared(path: Path) -> tuple[DeclaredBridge, ...]:
