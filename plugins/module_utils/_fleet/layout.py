@@ -90,6 +90,10 @@ class NodeLayout:
         """Which Solo5 tenders to use, by target: ``{"spt": "/path/to/solo5-spt"}``; without it, those in PATH."""
         return self.root / "tenders.json"
 
+    def probe(self, name: str) -> Path:
+        """What was found out about this machine, and holds until its next boot."""
+        return self.root / "probes" / f"{checked_name(name)}.json"
+
     @property
     def inhibit(self) -> Path:
         return self.root / "inhibit"

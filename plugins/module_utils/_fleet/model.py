@@ -146,6 +146,26 @@ class BlockDevice:
     volume: str
 
 
+class BootedFrom(str, Enum):
+    """What the image of a virtual machine is."""
+
+    KERNEL = "kernel"
+    DISK = "disk"
+    """Booted by its own loader. What the guest writes to it is gone when it ends: data belongs onto block devices."""
+
+
+@dataclass(frozen=True)
+class Boot:
+    """How a virtual machine comes up, and goes down (driver ``qemu``)."""
+
+    image: BootedFrom = BootedFrom.KERNEL
+    initrd: Optional[Image] = None
+    """Beside a kernel; in the store like the image, and as much a part of the release."""
+    power_button: bool = False
+    """The guest shuts down when its power button is pressed (ACPI): a stop presses it and waits ``stop_grace_s``.
+    Most unikernels do not listen, and would only cost that time."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a process may use; None leaves the limit of the machine in force."""
@@ -192,6 +212,7 @@ class Configuration:
     secret_environment: dict[str, str] = field(default_factory=dict, metadata=SECRET)
     working_directory: Optional[str] = None
     limits: Limits = Limits()
+    boot: Boot = Boot()
     restart: RestartPolicy = RestartPolicy.NEVER
     start_order: int = 50
     """0 to 100; lower ones start first at boot."""
@@ -223,6 +244,12 @@ class Release:
     build: BuildReference = BuildReference()
     abi: Optional[Abi] = None
     devices: Optional[tuple[Device, ...]] = None
+
+    @property
+    def files(self) -> tuple[Image, ...]:
+        """All that it needs from the store."""
+        initrd = self.configuration.boot.initrd
+        return (self.image,) if initrd is None else (self.image, initrd)
 
     def __str__(self) -> str:
         return f"release {self.number} ({self.build}, sha256 {self.image.sha256[:12]})"

@@ -45,6 +45,15 @@ class Guest(Protocol):
         """How an instance ended, in the words of its kind; ``console`` gives its last lines."""
         ...
 
+    def trouble(self, folder: Path) -> Optional[str]:
+        """Why a guest whose process lives does not run all the same; None when nothing says so."""
+        ...
+
+    def ask_to_end(self, release: Release, folder: Path) -> bool:
+        """Ask the guest itself to end, where its kind can be asked and it listens. Whether it was asked: then its
+        grace is waited for before its process is told."""
+        ...
+
     def is_its_own_program(self) -> bool:
         """Whether the image of a running instance can be taken from its process, because it is the program itself."""
         ...

@@ -27,7 +27,7 @@ from ..runtime.bridge import why_no_bridge
 from ..runtime.cut_over import cut_over
 from ..runtime.ip_command import program, run_batch
 from ..runtime.ports import Port, PortKind, faults_of_networks, ports_of
-from ..runtime.process import ProcessIdentity
+from ..runtime.process import ProcessIdentity, alive, wait_end
 from ..runtime.quarantine import lift, quarantine
 from ..runtime.supervisor import Phase, Standing, Supervisor
 from .guest import Guest
@@ -87,6 +87,8 @@ class ProcessDriver:
         release = self._record_of(name, number)
         alive = standing.phase is Phase.RUNNING
         serving, unreachable = _reach(self._ports(name, release)) if alive and release is not None else (alive, None)
+        if alive and unreachable is None:
+            unreachable = self._guest.trouble(self._folder(name, number))
         end = standing.exit
         if end is not None:
             end = self._guest.explained(release, end, lambda lines: self.console(name, number, lines))
@@ -228,7 +230,7 @@ class ProcessDriver:
             return False
         recorded = self._record_of(name, release.number)
         same = recorded is not None and _runs_alike(recorded, release)
-        if same and _reach(self._ports(name, release))[1] is None:
+        if same and self._instance(name, release.number, standing).works:
             return True
         self._end(name, release.number)
         return False
@@ -260,7 +262,7 @@ class ProcessDriver:
 
         def make_room() -> None:
             for number in others:
-                self._supervisor.stop(self._folder(name, number))
+                self._stop_process(name, number)
             # A tap has no carrier before its guest opens it; a namespace answers as soon as it is on the bridge, and
             # goes on answering when its program is gone.
             leaving = [port for number in others for port in self._existing_ports(name, number)]
@@ -327,9 +329,19 @@ class ProcessDriver:
                 self._end(name, number)
 
     def _end(self, name: str, number: int) -> Optional[Exit]:
-        end = self._supervisor.stop(self._folder(name, number))
+        end = self._stop_process(name, number)
         self._remove_ports(name, number)
         return end
+
+    def _stop_process(self, name: str, number: int) -> Optional[Exit]:
+        folder = self._folder(name, number)
+        release = self._record_of(name, number)
+        identity = self._supervisor.inspect(folder).identity
+        if release is not None and identity is not None:
+            process = ProcessIdentity.parse(identity)
+            if alive(process) and self._guest.ask_to_end(release, folder):
+                wait_end(process, release.configuration.stop_grace_s)
+        return self._supervisor.stop(folder)
 
     def _remove_ports(self, name: str, number: int) -> None:
         release = self._record_of(name, number)

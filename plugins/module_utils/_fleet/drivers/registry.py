@@ -14,6 +14,7 @@ from ..layout import NodeLayout
 from ..runtime.choice import choose
 from .process_driver import ProcessDriver
 from .protocol import Driver
+from .qemu import QemuGuest
 from .solo5 import Solo5Guest
 from .unix import UnixGuest
 
@@ -26,7 +27,11 @@ def _solo5(layout: NodeLayout, store: ImageStore) -> Driver:
     return ProcessDriver(Solo5Guest(layout), layout, store, choose(layout, "solo5"))
 
 
-DRIVERS: Mapping[str, Callable[[NodeLayout, ImageStore], Driver]] = {"unix": _unix, "solo5": _solo5}
+def _qemu(layout: NodeLayout, store: ImageStore) -> Driver:
+    return ProcessDriver(QemuGuest(layout, store), layout, store, choose(layout, "qemu"))
+
+
+DRIVERS: Mapping[str, Callable[[NodeLayout, ImageStore], Driver]] = {"unix": _unix, "solo5": _solo5, "qemu": _qemu}
 
 
 def open_driver(name: str, layout: NodeLayout, store: ImageStore) -> Driver:

@@ -43,6 +43,12 @@ class Solo5Guest:
     def memory_mib(self, release: Release) -> Optional[int]:
         return _memory_mib(release.configuration)
 
+    def trouble(self, folder: Path) -> Optional[str]:
+        return None
+
+    def ask_to_end(self, release: Release, folder: Path) -> bool:
+        return False
+
     def is_its_own_program(self) -> bool:
         return False
 

@@ -37,6 +37,12 @@ class UnixGuest:
     def memory_mib(self, release: Release) -> Optional[int]:
         return release.configuration.memory_mib
 
+    def trouble(self, folder: Path) -> Optional[str]:
+        return None
+
+    def ask_to_end(self, release: Release, folder: Path) -> bool:
+        return False
+
     def is_its_own_program(self) -> bool:
         return True
 
