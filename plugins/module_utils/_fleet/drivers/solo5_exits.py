@@ -22,7 +22,7 @@ CONSOLE_LINES = 40
 _EXIT = re.compile(r"Solo5: solo5_exit\((-?\d+)\) called")
 _TRAP = re.compile(r"Solo5: trap: type=#(\w+)")
 _ABORT = re.compile(r"Solo5: ABORT: (.+)")
-_TENDER = re.compile(r"solo5-(?:hvt|spt): (.+)")
+_TENDER = re.compile(r"(?:solo5-(?:hvt|spt): |^(?=Could not attach interface))(.+)")
 _TRAPS = {
     "PF": "it used memory that is not its own, or not in that way (page fault)",
     "UD": "it executed an instruction that there is not (invalid opcode)",
