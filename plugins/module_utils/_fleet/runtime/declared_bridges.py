@@ -183,8 +183,9 @@ def _refuse_port(bridge: DeclaredBridge, link: Optional[Link], name: str) -> Non
         )
     if (link.addresses or link.learned) and link.master != bridge.name:
         raise InvalidDeclaration(
-            f"Bridge {bridge.name}: {name} carries {', '.join(link.addresses + link.learned)}, so the machine itself would lose its "
-            "connection there. Nothing was changed. Move the addresses to a bridge of the machine's own configuration."
+            f"Bridge {bridge.name}: {name} carries {', '.join(link.addresses + link.learned)}, so the machine itself "
+            "would lose its connection there. Nothing was changed. Move the addresses to a bridge of the machine's own "
+            "configuration."
         )
 
 
@@ -195,8 +196,8 @@ def _refuse_overlap(bridge: DeclaredBridge, network: Network, links: Mapping[str
             other = ipaddress.ip_interface(address).network
             if link.name != bridge.name and other.version == network.version and other.overlaps(network):
                 raise InvalidDeclaration(
-                    f"Bridge {bridge.name}: its network {network} is that of {link.name} ({address}) too, so this machine "
-                    "would look for its neighbours there on the bridge. Nothing was changed. Choose another network."
+                    f"Bridge {bridge.name}: its network {network} is that of {link.name} ({address}) too, so this "
+                    "machine would look for its neighbours there on the bridge. Nothing was changed. Choose another one."
                 )
 
 
