@@ -26,6 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define BUTTONS 4 // or whatever else is an input device
+
 static char words[4096];
 
 static const char *option(const char *name, const char *otherwise)
@@ -49,7 +51,7 @@ static void load_modules(void)
             snprintf(names[count++], sizeof names[0], "%s", entry->d_name);
     qsort(names, count, sizeof names[0], (int (*)(const void *, const void *))strcmp);
     for (int i = 0; i < count; i++) {
-        char path[300];
+        char path[sizeof names[0] + 16];
         snprintf(path, sizeof path, "/modules/%s", names[i]);
         int file = open(path, O_RDONLY | O_CLOEXEC);
         if (syscall(SYS_finit_module, file, "", 0))
@@ -144,17 +146,24 @@ int main(void)
     int normal = !strcmp(does, "works") || !strcmp(does, "unhealthy");
     load_modules();
     set_address(option("fleet.ip", ""));
-    struct pollfd watched[2] = {{listening(), POLLIN, 0}, {open("/dev/input/event0", O_RDONLY), POLLIN, 0}};
+    struct pollfd watched[1 + BUTTONS] = {{listening(), POLLIN, 0}};
+    for (int i = 0; i < BUTTONS; i++) {
+        char path[32];
+        snprintf(path, sizeof path, "/dev/input/event%d", i);
+        watched[1 + i] = (struct pollfd){open(path, O_RDONLY), POLLIN, 0};
+    }
     printf("guest %s serves\n", version);
     for (;;) {
         if (!normal && now() >= due)
             misbehave(does);
-        poll(watched, 2, normal ? -1 : 10);
+        poll(watched, 1 + BUTTONS, normal ? -1 : 10);
         if (watched[0].revents)
             answer(accept(watched[0].fd, 0, 0), version, strcmp(does, "unhealthy"));
-        struct input_event event;
-        if (watched[1].revents && read(watched[1].fd, &event, sizeof event) == sizeof event &&
-            event.type == EV_KEY && event.code == KEY_POWER)
-            misbehave("powers_off");
+        for (int i = 1; i <= BUTTONS; i++) {
+            struct input_event event;
+            if (watched[i].revents & POLLIN && read(watched[i].fd, &event, sizeof event) == sizeof event &&
+                event.type == EV_KEY && event.code == KEY_POWER)
+                misbehave("powers_off");
+        }
     }
 }

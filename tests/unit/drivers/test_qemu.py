@@ -278,13 +278,18 @@ def test_a_guest_that_listens_is_asked_to_shut_down(machines: Machines) -> None:
 
 @pytest.mark.parametrize(
     ("does", "words"),
-    [("panics", "its guest panicked"), ("powers_off", "its guest powered off"), ("restarts", "its guest restarted")],
+    [
+        ("panics", "its guest panicked"),
+        pytest.param("powers_off", "its guest powered off", marks=pytest.mark.long),
+        pytest.param("restarts", "its guest restarted", marks=pytest.mark.long),
+    ],
 )
 def test_an_end_of_the_guest_is_an_end_of_the_instance(machines: Machines, does: str, words: str) -> None:
     machines.start(machines.release(1, f"fleet.does={does}"))
     assert machines.node.ended().startswith(words)
 
 
+@pytest.mark.long
 def test_a_guest_that_spins_lives_and_is_seen_to_work_hard(machines: Machines) -> None:
     machines.start(machines.release(1, "fleet.does=spins"))
     until(lambda: "guest: spins" in machines.node.console(), BOOT_S)
@@ -293,6 +298,7 @@ def test_a_guest_that_spins_lives_and_is_seen_to_work_hard(machines: Machines) -
     assert machines.node.instance().works and time.monotonic() - began < 30
 
 
+@pytest.mark.long
 def test_a_guest_that_stands_still_is_as_good_as_dead(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     release = machines.release()
     first = machines.start(release)

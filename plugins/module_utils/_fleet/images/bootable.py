@@ -46,6 +46,8 @@ def why_no_kernel(path: Path) -> Optional[str]:
             return None
         if not is_elf:
             return "is no kernel that QEMU boots (neither a Linux bzImage nor ELF with a PVH or multiboot header)"
+        if len(start) < _ELF_HEADER_BYTES:
+            return "is an ELF file that was cut short"
         if not wide or start[5:6] != b"\x01" or struct.unpack_from("<H", start, 18)[0] != _EM_X86_64:
             return "is an ELF file, but no kernel for x86-64"
         if not _has_pvh_entry(file, start):
@@ -62,8 +64,6 @@ def _multiboot_flags(start: bytes) -> Optional[int]:
 
 
 def _has_pvh_entry(file: BinaryIO, start: bytes) -> bool:
-    if len(start) < _ELF_HEADER_BYTES:
-        return False
     (table,) = struct.unpack_from("<Q", start, 32)
     size, count = struct.unpack_from("<HH", start, 54)
     if size != _SEGMENT_BYTES:
