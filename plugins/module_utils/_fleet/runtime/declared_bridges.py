@@ -197,7 +197,7 @@ def _refuse_overlap(bridge: DeclaredBridge, network: Network, links: Mapping[str
             if link.name != bridge.name and other.version == network.version and other.overlaps(network):
                 raise InvalidDeclaration(
                     f"Bridge {bridge.name}: its network {network} is that of {link.name} ({address}) too, so this "
-                    "machine would look for its neighbours there on the bridge. Nothing was changed. Choose another one."
+                    "machine would look for its neighbours there on the bridge. Nothing was changed. Choose another."
                 )
 
 

@@ -74,6 +74,8 @@ SANDBOXES: Mapping[str, Sandbox] = {
             "CAP_SYS_ADMIN",
         ),
         lines=(
+            # A /dev with nothing in it but /dev/null and its like.
+            "PrivateDevices=yes",
             "RestrictNamespaces=net",
             # Or else CAP_SYS_ADMIN would undo ProtectSystem= by a mount.
             "SystemCallFilter=~@clock @module @mount @raw-io @reboot @swap",
