@@ -62,7 +62,7 @@ SANDBOXES: Mapping[str, Sandbox] = {
     "unix": Sandbox(
         what="program",
         # It may be any server: it binds low ports, changes its user and the owner of its files, sends pings.
-        # CAP_SYS_ADMIN and CAP_NET_ADMIN are for the waiter, which enters the network namespace of an instance that has one.
+        # CAP_SYS_ADMIN and CAP_NET_ADMIN are for the waiter, which enters the namespace of an instance that has one.
         capabilities=(
             *WAITER,
             "CAP_CHOWN",
@@ -76,6 +76,7 @@ SANDBOXES: Mapping[str, Sandbox] = {
         lines=(
             # A /dev with nothing in it but /dev/null and its like.
             "PrivateDevices=yes",
+            "LockPersonality=yes",
             "RestrictNamespaces=net",
             # Or else CAP_SYS_ADMIN would undo ProtectSystem= by a mount.
             "SystemCallFilter=~@clock @module @mount @raw-io @reboot @swap",
@@ -87,6 +88,7 @@ SANDBOXES: Mapping[str, Sandbox] = {
         capabilities=WAITER,
         devices=("/dev/kvm rw", "/dev/net/tun rw", "block-device-mapper rw", "block-loop rw"),
         tasks_max=64,
+        # Without LockPersonality=: spt sets its own before anything else, and ends by SIGABRT where it may not.
         lines=TENDER,
     ),
     "qemu": Sandbox(
@@ -95,7 +97,7 @@ SANDBOXES: Mapping[str, Sandbox] = {
         devices=("/dev/kvm rw", "/dev/net/tun rw", "/dev/vhost-net rw", "block-device-mapper rw", "block-loop rw"),
         # QEMU starts threads for its disks as it needs them.
         tasks_max=512,
-        lines=TENDER,
+        lines=(*TENDER, "LockPersonality=yes"),
     ),
 }
 
@@ -178,7 +180,6 @@ def template(root: Path, kind: str, python: str, waiter: Path) -> str:
             "ProtectKernelLogs=yes",
             "ProtectKernelModules=yes",
             "ProtectKernelTunables=yes",
-            "LockPersonality=yes",
             "RestrictSUIDSGID=yes",
             "DevicePolicy=closed",
             *(f"DeviceAllow={device}" for device in sandbox.devices),
