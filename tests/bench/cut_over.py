@@ -129,9 +129,10 @@ Kind = Callable[[Bench], tuple[Image, Image, dict[str, Any]]]
 
 def measured(driver: str, kind: Kind, method: SwapMethod, swaps: int) -> Measured:
     """One row of the table."""
-    with network_lab(), tempfile.TemporaryDirectory() as folder:
+    with network_lab() as lab, tempfile.TemporaryDirectory() as folder:
         try:
             bench = Bench(Path(folder), driver)
+            lab.watch_over(bench.layout.root, NAME)
             one, other, given = kind(bench)
             addresses = (f"{GUEST_V4}/24", f"{GUEST_V6}/64") if driver == "unix" else (f"{GUEST_V4}/24",)
             configuration = Configuration(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,8 +18,8 @@ from typing import Any, Optional
 
 import pytest
 
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import CheckSpec, Schedule
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.declaration import checks_from
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import CheckSpec, Schedule
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.clock import SystemClock
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.process_driver import ProcessDriver
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.solo5 import Solo5Guest
@@ -72,6 +73,10 @@ class World:
     def image(self, variant: str, target: Optional[str] = None) -> Image:
         return self.store.add_file(Path(str(IMAGES)) / f"{variant}.{target or self.target}")
 
+    def client(self) -> Client:
+        """One that an emulated guest can bear as well: where KVM runs guests step by step, an answer takes 20 ms."""
+        return Client(GUEST_V4, every_s=0.01 if self.target == "spt" else 0.1, limit_s=0.5)
+
     def declare(self, variant: str, checks: Sequence[CheckSpec] = (), **configuration: Any) -> Change:
         given: dict[str, Any] = {
             "driver": "solo5",
@@ -91,9 +96,7 @@ class World:
     def judged(self, change: Change) -> Ended:
         """The trial's end after its guard has watched it; a good one is confirmed."""
         if change.trial is not None and change.after.phase is Phase.ON_TRIAL:
-            # A guard returns when its trial has ended, so its own thread of work is given the confirmation by us.
-            import threading
-
+            # A guard returns when its trial has ended, and it ends by our confirmation: so the guard has a thread.
             guard = threading.Thread(target=watch, args=(self.node, NAME, change.trial), daemon=True)
             guard.start()
             until(lambda: self._decided(), within_s=15.0)
@@ -147,7 +150,9 @@ def lab() -> Iterator[Lab]:
 def world(lab: Lab, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
     if request.param == "hvt" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
         pytest.skip("hvt: /dev/kvm is not there or may not be used")
-    yield World(tmp_path, request.param)
+    made = World(tmp_path, request.param)
+    lab.watch_over(made.layout.root, NAME)
+    yield made
     end_all_instances(tmp_path)
 
 
@@ -168,9 +173,7 @@ def test_an_unhealthy_build_is_rolled_back(world: World) -> None:
 
 def test_a_build_that_crashes_is_rolled_back_and_its_end_is_told(world: World) -> None:
     world.deployed("v1")
-    slow = Schedule(deadline_s=8.0, stable_for_s=4.0, consecutive=2, delays_s=(0.1,), interval_s=0.1)
-    change = world.declare("v4-crash")
-    assert change.trial is not None and slow.deadline_s > 0
+    world.declare("v4-crash")
     until(lambda: len(world.alive()) == 0, within_s=8.0)
     with locked(world.node, NAME, Holder(who="the guard")) as transaction:
         ended = transaction.state.ended
@@ -187,7 +190,7 @@ def test_a_build_that_hangs_is_rolled_back(world: World) -> None:
 
 def test_a_cut_over_loses_no_request_and_the_way_back_neither(world: World, lab: Lab) -> None:
     world.deployed("v1", ready=HEALTH)
-    with Client(GUEST_V4, every_s=0.01, limit_s=0.5) as client:
+    with world.client() as client:
         time.sleep(0.2)
         change = world.declare("v2", ready=HEALTH)
         assert len(world.alive()) == 2, "the old one is parked"
@@ -203,7 +206,7 @@ def test_a_cut_over_loses_no_request_and_the_way_back_neither(world: World, lab:
 @pytest.mark.parametrize("variant", ["v3-unhealthy", "v5-hang"])
 def test_a_broken_build_that_is_to_cut_over_costs_no_request(world: World, variant: str) -> None:
     world.deployed("v1", ready=HEALTH)
-    with Client(GUEST_V4, every_s=0.01, limit_s=0.5) as client:
+    with world.client() as client:
         ended = world.deployed(variant, ready={**HEALTH, "within": 1})
     assert ended.outcome == "rolled_back" and "did not take over" in ended.reason
     assert client.failed() == [] and {request.body.strip() for request in client.requests} == {b"v1"}

@@ -15,6 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional
 
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.ports import (
+    namespace_of,
+    quarantine_namespace_of,
+)
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.waiter import enter_network_namespace
 
 BRIDGE = "br-lab"
@@ -51,16 +55,24 @@ def why_not_here() -> str:
     return "" if done.returncode == 0 else "this kernel makes no bridges in network namespaces"
 
 
+MOST_RELEASES = 300
+
+
 class Lab:
     """The namespace that this thread is in, and what was there before anybody made ports."""
 
     def __init__(self) -> None:
         self._links = set(links())
-        self._namespaces = namespaces()
+        self._ours: set[str] = set()
+
+    def watch_over(self, root: Path, name: str) -> None:
+        """Namespaces are the whole machine's, and others make some too: those of this unikernel are ours."""
+        for number in range(MOST_RELEASES):
+            self._ours |= {namespace_of(str(root), name, number), quarantine_namespace_of(str(root), name, number)}
 
     def leftovers(self) -> list[str]:
-        """Interfaces and namespaces that were not there at the beginning."""
-        return sorted((set(links()) - self._links) | {n for n in namespaces() - self._namespaces if n[:2] == "uk"})
+        """Interfaces that were not there at the beginning, and namespaces of what is watched over."""
+        return sorted((set(links()) - self._links) | (namespaces() & self._ours))
 
 
 @contextmanager

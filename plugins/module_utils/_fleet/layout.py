@@ -85,11 +85,6 @@ class NodeLayout:
         """The tenders that role node found or was told of: their kind to their path."""
         return self.root / "tenders.json"
 
-    @property
-    def tenders(self) -> Path:
-        """Which Solo5 tenders to use, by target: ``{"spt": "/path/to/solo5-spt"}``; without it, those in PATH."""
-        return self.root / "tenders.json"
-
     def probe(self, name: str) -> Path:
         """What was found out about this machine, and holds until its next boot."""
         return self.root / "probes" / f"{checked_name(name)}.json"

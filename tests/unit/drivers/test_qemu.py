@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The driver ``qemu``: what it refuses, how it calls QEMU, and real virtual machines where this machine can run them."""
+"""The driver ``qemu``: what it refuses, how it calls QEMU, and real virtual machines where this machine can."""
 
 from __future__ import annotations
 

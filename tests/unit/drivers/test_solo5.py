@@ -44,7 +44,9 @@ SERVICE = Network("service", "br0", addresses=("192.0.2.10/24",))
 def layout(tmp_path: Path) -> NodeLayout:
     layout = NodeLayout(tmp_path / "state")
     layout.root.mkdir()
-    tender = write_program(tmp_path / "solo5-spt", "#!/bin/sh\necho solo5-spt tender, version v0.12.1\necho ABI version 2\n")
+    tender = write_program(
+        tmp_path / "solo5-spt", "#!/bin/sh\necho solo5-spt tender, version v0.12.1\necho ABI version 2\n"
+    )
     layout.tenders.write_text(json.dumps({"spt": str(tender), "hvt": str(tmp_path / "missing")}), encoding="utf-8")
     return layout
 

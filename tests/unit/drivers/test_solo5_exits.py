@@ -46,7 +46,5 @@ def test_the_last_word_counts() -> None:
         (None, None, (), "ended, and nobody saw how"),
     ],
 )
-def test_what_is_not_known_is_said_as_it_is(
-    status: Any, number: Any, lines: tuple[str, ...], words: str
-) -> None:
+def test_what_is_not_known_is_said_as_it_is(status: Any, number: Any, lines: tuple[str, ...], words: str) -> None:
     assert meaning(status, number, lines).startswith(words)

@@ -93,7 +93,7 @@ def identity(instance: Instance) -> ProcessIdentity:
 
 
 def test_a_driver_that_is_not_known_is_refused_with_those_that_are(node: Node) -> None:
-    with pytest.raises(InvalidDeclaration, match="no driver 'unixx'; known: .*unix"):
+    with pytest.raises(InvalidDeclaration, match=r"no driver 'unixx'; known: .*unix"):
         open_driver("unixx", node.layout, node.store)
 
 

@@ -85,7 +85,9 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def node(lab: Lab, tmp_path: Path) -> Iterator[Node]:
-    yield Node(tmp_path)
+    made = Node(tmp_path)
+    lab.watch_over(made.layout.root, NAME)
+    yield made
     end_all_instances(tmp_path)
 
 
@@ -196,7 +198,7 @@ def test_nothing_is_left_behind_after_a_failed_start(node: Node, lab: Lab) -> No
 def test_an_interface_of_somebody_else_is_left_alone(node: Node) -> None:
     release = node.release(1)
     ip("link", "add", node.port(release), "type", "bridge")
-    with pytest.raises(DriverError, match="is not ours.*left alone"):
+    with pytest.raises(DriverError, match=r"is not ours.*left alone"):
         node.swap(None, release)
     assert node.port(release) in lab_support.links()
 

@@ -119,9 +119,7 @@ class Solo5Guest:
         return replace(exit, meaning=meaning(exit.status, exit.signal, said) + (f";{remark}" if remark else ""))
 
 
-def tender_arguments(
-    name: str, configuration: Configuration, image: str, ports: Sequence[Port]
-) -> tuple[str, ...]:
+def tender_arguments(name: str, configuration: Configuration, image: str, ports: Sequence[Port]) -> tuple[str, ...]:
     """The tender's command line. What is in it, secret arguments too, can be read by whoever may look at processes."""
     return (
         name,

@@ -51,9 +51,9 @@ _OTHERS = {
 }
 _ERRORS: Sequence[tuple[str, str]] = (
     (r"KVM: internal error exit", "KVM could not go on with the guest: it does not know an instruction of it"),
-    (r"KVM: unhandled exit", "the guest did what its virtual machine cannot go on from: a fault within a fault, mostly"),
+    (r"KVM: unhandled exit", "the guest did what its virtual machine cannot go on from (a fault in the guest)"),
     (r"Invalid guest hypercall", "the guest made a call that its tender does not know"),
-    (r"Device '(.+)' of type (\w+) declared but not attached", "the image wants the device {0} ({1}), which was not given"),
+    (r"Device '(.+)' of type (\w+) declared but not", "the image wants the device {0} ({1}), which was not given"),
     (r"Resource not declared in manifest: '(.+)'", "the image knows no device {0}, which was given"),
     (r"Could not attach interface: (\S+): No such file or directory", "its network interface {0} is not there"),
     (r"Could not attach interface: (\S+): Network is down", "its network interface {0} is down"),

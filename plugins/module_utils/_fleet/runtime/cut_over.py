@@ -32,9 +32,7 @@ and behind an IPv6 one without extensions."""
 _SYN, _RST = "0x02", "0x04"
 
 
-def cut_over(
-    new: Sequence[Port], old: Sequence[Port], goes_on: Callable[[], bool], linger_s: float = LINGER_S
-) -> bool:
+def cut_over(new: Sequence[Port], old: Sequence[Port], goes_on: Callable[[], bool], linger_s: float = LINGER_S) -> bool:
     """Put the new ports in the place of the old ones. False when ``goes_on`` said so before: then nothing changed.
 
     The old ports are on no bridge afterwards. Ports of either side without a counterpart come and go as they are.

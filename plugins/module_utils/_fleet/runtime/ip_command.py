@@ -66,8 +66,7 @@ def _run(words: list[str], text: str, shown: str) -> str:
         done = subprocess.run(
             [path, *words[1:]],
             input=text.encode("ascii"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=PATIENCE_S,
             check=False,
             env={"PATH": PATH, "LC_ALL": "C"},
