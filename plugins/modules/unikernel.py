@@ -87,10 +87,11 @@ options:
     elements: dict
   driver:
     description:
-      - What runs the unikernel. V(unix) is a process of the node.
+      - What runs the unikernel. V(unix) is a process of the node, V(solo5) a unikernel under a tender of Solo5,
+        V(qemu) a virtual machine.
       - For the first release, left out means V(unix).
     type: str
-    choices: [unix]
+    choices: [unix, solo5, qemu]
   memory_mib:
     description:
       - Memory in MiB.
@@ -139,6 +140,35 @@ options:
       cpu_time_s:
         description: Most CPU time, in seconds.
         type: int
+  boot:
+    description:
+      - How a virtual machine (O(driver=qemu)) comes up and goes down. What is left out in it has its default.
+    type: dict
+    suboptions:
+      image:
+        description:
+          - Whether the image is a V(kernel), which gets O(arguments) as its command line, or a V(disk) that boots by
+            itself. What a guest writes to that disk is gone when it ends. Left out, it is a V(kernel).
+        type: str
+        choices: [kernel, disk]
+      initrd:
+        description:
+          - The initial ram disk of a kernel, which M(unikernel.fleet.image) has brought to the node.
+        type: dict
+        suboptions:
+          sha256:
+            description: SHA-256 of its bytes.
+            type: str
+            required: true
+          size:
+            description: How many bytes it has.
+            type: int
+            required: true
+      power_button:
+        description:
+          - The guest shuts down when its power button is pressed (ACPI). A stop then does that, and waits for
+            O(stop_grace) before it ends the machine. Left out, V(false), since most unikernels do not listen.
+        type: bool
   restart:
     description:
       - Whether it is started again when it ends by itself. Never during a trial; there an end is a failure.

@@ -60,7 +60,7 @@ def specs(options: tuple[Option, ...]) -> dict[str, Any]:
 
 # Left out, a configuration option keeps the value of the running release: hence none of them has a default here.
 CONFIGURATION = (
-    Option("driver", choices=("unix",)),
+    Option("driver", choices=("unix", "solo5", "qemu")),
     Option("memory_mib", "int"),
     Option("cpus", "list", elements="int"),
     Option("arguments", "list", elements="str"),
@@ -76,6 +76,15 @@ CONFIGURATION = (
             Option("processes", "int"),
             Option("file_size_mib", "int"),
             Option("cpu_time_s", "int"),
+        ),
+    ),
+    Option(
+        "boot",
+        "dict",
+        options=(
+            Option("image", choices=("kernel", "disk")),
+            Option("initrd", "dict", options=(Option("sha256", required=True), Option("size", "int", required=True))),
+            Option("power_button", "bool"),
         ),
     ),
     Option("restart", choices=("never", "on_failure", "always")),
@@ -146,8 +155,9 @@ def configuration_given(parameters: dict[str, Any]) -> dict[str, Any]:
     for name in ("arguments", "secret_arguments"):
         if name in given:
             given[name] = [_text(value) for value in given[name]]
-    if "limits" in given:
-        given["limits"] = {key: value for key, value in given["limits"].items() if value is not None}
+    for name in ("limits", "boot"):
+        if name in given:
+            given[name] = {key: value for key, value in given[name].items() if value is not None}
     return given
 
 
