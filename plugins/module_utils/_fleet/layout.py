@@ -81,6 +81,11 @@ class NodeLayout:
         return self.root / "bridges.json"
 
     @property
+    def node(self) -> Path:
+        """What role node brought to this machine, and the user of its tenders."""
+        return self.root / "node.json"
+
+    @property
     def tenders(self) -> Path:
         """The tenders that role node found or was told of: their kind to their path."""
         return self.root / "tenders.json"

@@ -29,7 +29,8 @@ from ..runtime.ip_command import program, run_batch
 from ..runtime.ports import Port, PortKind, faults_of_networks, ports_of
 from ..runtime.process import ProcessIdentity, alive, wait_end
 from ..runtime.quarantine import lift, quarantine
-from ..runtime.supervisor import Phase, Standing, Supervisor
+from ..runtime.supervisor import Phase, ProcessSpec, Standing, Supervisor
+from ..runtime.tender_user import tender_user
 from .guest import Guest
 from .process_refusals import available_mib, refusals_of_process
 from .readiness import wait_until_ready, why_no_ready_check
@@ -134,7 +135,14 @@ class ProcessDriver:
     def _ports(self, name: str, release: Optional[Release]) -> tuple[Port, ...]:
         if release is None or not release.configuration.networks:
             return ()
-        return ports_of(str(self._layout.root), name, release, self._guest.port_kind)
+        ports = ports_of(str(self._layout.root), name, release, self._guest.port_kind)
+        user = tender_user(self._layout, release)
+        return ports if user is None else tuple(replace(port, owner=user.name) for port in ports)
+
+    def _spec(self, name: str, release: Release, image: Path, folder: Path, ports: Sequence[Port]) -> ProcessSpec:
+        spec = self._guest.process_spec(name, release, image, folder, ports)
+        user = tender_user(self._layout, release)
+        return spec if user is None else replace(spec, user_id=user.user_id, group_id=user.group_id)
 
     # --- refusing ---
 
@@ -263,15 +271,15 @@ class ProcessDriver:
         def make_room() -> None:
             for number in others:
                 self._stop_process(name, number)
-            # A tap has no carrier before its guest opens it; a namespace answers as soon as it is on the bridge, and
-            # goes on answering when its program is gone.
-            leaving = [port for number in others for port in self._existing_ports(name, number)]
+            # A tap has no carrier before its guest opens it and after its end; a namespace answers as soon as it is on
+            # the bridge, and goes on answering when its program is gone.
+            leaving = [p for number in others for p in self._existing_ports(name, number) if p.kind is not PortKind.TAP]
             run_batch([*network.detach(leaving), *network.attach(port for port in ports if port not in taps)])
 
         try:
             network.make(ports)
             run_batch(network.attach(taps))
-            spec = self._guest.process_spec(name, release, image, folder, ports)
+            spec = self._spec(name, release, image, folder, ports)
             self._supervisor.start(folder, spec, first=make_room)
             self._wait_for_ports(name, release, ports)
         except DriverError as error:
@@ -298,7 +306,7 @@ class ProcessDriver:
         try:
             network.make(ports)
             namespace = quarantine(root, name, number, ports)
-            spec = self._guest.process_spec(name, release, image, folder, ports)
+            spec = self._spec(name, release, image, folder, ports)
             self._supervisor.start(folder, replace(spec, oom_score_adj=CANDIDATES_OOM_SCORE))
             wait_until_ready(namespace, release.configuration, lambda: self._end_of(name, number))
             leaving = self._existing_ports(name, serving)

@@ -84,7 +84,8 @@ def making(port: Port, mtu: int) -> list[Command]:
     """The lines that make a port."""
     name = port.interface
     if port.kind is PortKind.TAP:
-        made: list[Command] = [("tuntap", "add", "dev", name, "mode", "tap")]
+        owner = ("user", port.owner) if port.owner is not None else ()
+        made: list[Command] = [("tuntap", "add", "dev", name, "mode", "tap", *owner)]
     else:
         assert port.namespace is not None
         peer: Command = ("peer", "name", port.device, "address", port.mac, "mtu", str(mtu), "netns", port.namespace)
