@@ -63,6 +63,8 @@ def confirm(name: str, trial: str) -> Any:
 def show(name: str) -> Any:
     """How it stands, read without a lock."""
     state = NODE.journal(name).read()
+    current = state.current
+    console = NODE.driver_for(current).console(name, current.number, 50) if current else ()
     return {
         "phase": state.phase.value,
         "current": state.current.number if state.current else None,
@@ -71,9 +73,7 @@ def show(name: str) -> Any:
         "ended": [state.ended.outcome, state.ended.reason] if state.ended else None,
         "alive": sorted(i.release for i in NODE.inspect(state) if i.alive),
         "restarts": {i.release: i.restarts for i in NODE.inspect(state)},
-        "console": list(NODE.driver_for(state.current).console(name, state.current.number, 50))
-        if state.current
-        else [],
+        "console": list(console),
     }
 
 
