@@ -87,6 +87,20 @@ CONFIGURATION = (
             Option("power_button", "bool"),
         ),
     ),
+    Option(
+        "networks",
+        "list",
+        elements="dict",
+        options=(
+            Option("name", required=True),
+            Option("bridge", required=True),
+            Option("mac"),
+            Option("addresses", "list", elements="str"),
+            Option("gateway"),
+        ),
+    ),
+    Option("swap", choices=("auto", "stop_start", "cut_over")),
+    Option("ready", "dict"),
     Option("restart", choices=("never", "on_failure", "always")),
     Option("start_order", "int"),
     Option("stop_grace", "float"),
@@ -157,8 +171,15 @@ def configuration_given(parameters: dict[str, Any]) -> dict[str, Any]:
             given[name] = [_text(value) for value in given[name]]
     for name in ("limits", "boot"):
         if name in given:
-            given[name] = {key: value for key, value in given[name].items() if value is not None}
+            given[name] = _without_nothing(given[name])
+    if "networks" in given:
+        given["networks"] = [_without_nothing(network) for network in given["networks"]]
     return given
+
+
+def _without_nothing(given: dict[str, Any]) -> dict[str, Any]:
+    """What was given: Ansible fills suboptions that were left out with None."""
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _text(value: Any) -> str:
