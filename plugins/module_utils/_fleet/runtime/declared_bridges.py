@@ -316,6 +316,14 @@ def carry_out(steps: Sequence[Step]) -> None:
                 with suppress(IpError):  # it may not have come so far
                     run_batch((command,))
             raise IpError(f"Bridge {step.bridge} could not be {step.what}: {error}") from error
+        if step.undone_by:
+            _pin_address(step.bridge)
+
+
+def _pin_address(bridge: str) -> None:
+    """The MAC that the kernel chose is made its own: or it would follow the ports, and with the last of them be lost."""
+    address = str(ask("link", "show", "dev", bridge)[0]["address"])
+    run_batch((("link", "set", "dev", bridge, "address", address),))
 
 
 def read_declared(path: Path) -> tuple[DeclaredBridge, ...]:

@@ -77,7 +77,9 @@ def pinning(on: Bridge) -> list[Command]:
     """The lines that keep a bridge's MAC as it is. One that nobody has set is that of a port; where all ports are
     guests', it would change as they come and go, and guests that remember the machine by it would lose it."""
     ours = all(alias.startswith(LABEL) for alias in on.port_aliases)
-    return [("link", "set", "dev", on.name, "address", on.mac)] if on.addresses and ours else []
+    # One that lost its last port has none at all, and takes that of its next one; pinned, it would never answer again.
+    has_one = on.mac != "00:00:00:00:00:00"
+    return [("link", "set", "dev", on.name, "address", on.mac)] if on.addresses and ours and has_one else []
 
 
 def making(port: Port, mtu: int) -> list[Command]:
