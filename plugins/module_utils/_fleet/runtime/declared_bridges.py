@@ -321,7 +321,7 @@ def carry_out(steps: Sequence[Step]) -> None:
 
 
 def _pin_address(bridge: str) -> None:
-    """The MAC that the kernel chose is made its own: or it would follow the ports, and with the last of them be lost."""
+    """The MAC that the kernel chose is made its own: or it would follow its ports, and go with the last of them."""
     address = str(ask("link", "show", "dev", bridge)[0]["address"])
     run_batch((("link", "set", "dev", bridge, "address", address),))
 
