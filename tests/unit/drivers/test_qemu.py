@@ -119,7 +119,7 @@ def test_a_kernel_is_taken(node: Node) -> None:
         ({"limits": Limits(open_files=5)}, "would bind QEMU"),
         ({"arguments": ("x" * 2048,)}, "longer than 2047"),
         ({"block_devices": (BlockDevice("data", "/nowhere"),)}, "/nowhere is not on this node"),
-        ({"memory_mib": 2**19}, "it needs 524384 MiB"),
+        ({"memory_mib": 2**19}, "it needs 524416 MiB"),
     ],
 )
 def test_what_cannot_run_is_refused_before_anything_is_touched(
