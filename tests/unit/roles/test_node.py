@@ -118,6 +118,14 @@ def test_the_folders_are_the_roots_and_others_only_pass_through(machine: Machine
     assert shown.splitlines() == ["711 root", "711 root"]
 
 
+def test_the_bridges_are_known_as_ours_and_one_that_is_not_declared_any_more_goes(machine: Machine) -> None:
+    shown = machine.run("cat /sys/class/net/service/ifalias /sys/class/net/inner/ifalias")
+    assert shown.split() == ["unikernel.fleet:node"] * 2
+    assert changed(machine.role(node_bridges=VARIABLES["node_bridges"][:1])) > 0
+    assert "inner" not in machine.run("ip -br link")
+    machine.role()
+
+
 def test_an_address_of_the_machines_own_network_is_refused_and_nothing_is_changed(machine: Machine) -> None:
     output = machine.role(node_bridges=[{"name": "bad", "addresses": ["198.51.100.1/24"]}])
     assert machine.returncode != 0

@@ -203,7 +203,8 @@ def _refuse_overlap(bridge: DeclaredBridge, network: Network, links: Mapping[str
 
 def _making(bridge: DeclaredBridge, links: Mapping[str, Link]) -> Step:
     commands: list[Command] = [
-        ("link", "add", "name", bridge.name, "alias", OURS, "type", "bridge", "stp_state", str(int(bridge.stp))),
+        ("link", "add", "name", bridge.name, "type", "bridge", "stp_state", str(int(bridge.stp))),
+        _marking(bridge.name),
         *_mtu(bridge, None),
         *(("addr", "add", address, "dev", bridge.name) for address in bridge.addresses),
         *(command for port in bridge.ports for command in _joining(bridge, port)),
@@ -240,6 +241,11 @@ def _corrections(bridge: DeclaredBridge, there: Link, links: Mapping[str, Link])
     return steps
 
 
+def _marking(name: str) -> Command:
+    """As a command of its own: the kernel takes no notice of an alias when it makes an interface."""
+    return ("link", "set", "dev", name, "alias", OURS)
+
+
 def _mtu(bridge: DeclaredBridge, there: Optional[Link]) -> list[Command]:
     if bridge.mtu is None or (there is not None and there.mtu == bridge.mtu):
         return []
@@ -254,7 +260,7 @@ def _vlan(bridge: DeclaredBridge, vlan: Vlan, links: Mapping[str, Link]) -> list
     commands: list[Command] = []
     if vlan.name not in links:
         kind = ("type", "vlan", "id", str(vlan.id))
-        commands.append(("link", "add", "link", vlan.interface, "name", vlan.name, "alias", OURS, *kind))
+        commands += [("link", "add", "link", vlan.interface, "name", vlan.name, *kind), _marking(vlan.name)]
     return [*commands, ("link", "set", "dev", vlan.interface, "up"), *_joining(bridge, vlan.name)]
 
 
