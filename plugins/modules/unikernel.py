@@ -87,10 +87,11 @@ options:
     elements: dict
   driver:
     description:
-      - What runs the unikernel. V(unix) is a process of the node.
+      - What runs the unikernel. V(unix) is a process of the node, V(solo5) a unikernel under a tender of Solo5,
+        V(qemu) a virtual machine.
       - For the first release, left out means V(unix).
     type: str
-    choices: [unix]
+    choices: [unix, solo5, qemu]
   memory_mib:
     description:
       - Memory in MiB.
@@ -139,6 +140,86 @@ options:
       cpu_time_s:
         description: Most CPU time, in seconds.
         type: int
+  boot:
+    description:
+      - How a virtual machine (O(driver=qemu)) comes up and goes down. What is left out in it has its default.
+    type: dict
+    suboptions:
+      image:
+        description:
+          - Whether the image is a V(kernel), which gets O(arguments) as its command line, or a V(disk) that boots by
+            itself. What a guest writes to that disk is gone when it ends. Left out, it is a V(kernel).
+        type: str
+        choices: [kernel, disk]
+      initrd:
+        description:
+          - The initial ram disk of a kernel, which M(unikernel.fleet.image) has brought to the node.
+        type: dict
+        suboptions:
+          sha256:
+            description: SHA-256 of its bytes.
+            type: str
+            required: true
+          size:
+            description: How many bytes it has.
+            type: int
+            required: true
+      power_button:
+        description:
+          - The guest shuts down when its power button is pressed (ACPI). A stop then does that, and waits for
+            O(stop_grace) before it ends the machine. Left out, V(false), since most unikernels do not listen.
+        type: bool
+  networks:
+    description:
+      - The network devices of its guest and the bridges of the node that they are plugged into. The bridges must exist;
+        role C(unikernel.fleet.node) makes them.
+      - A unikernel (O(driver=solo5)) has exactly those that its image declares. A process (O(driver=unix)) with networks
+        lives in a network namespace of its own; without, it uses the node's network.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The guest's name of the device, V(service) for instance.
+        type: str
+        required: true
+      bridge:
+        description: A bridge of Linux on the node. One of Open vSwitch is refused.
+        type: str
+        required: true
+      mac:
+        description:
+          - Its MAC address. Left out, it is derived from the names of the unikernel and the device, as albatross does,
+            so that it stays the same over swaps and nodes.
+        type: str
+      addresses:
+        description:
+          - Its addresses with the lengths of their prefixes, V(192.0.2.10/24) or V(2001:db8::10/64).
+          - A process in a namespace is given them. A guest of another kind sets its own, from its O(arguments) for
+            instance; here they say which those are, so that it can be asked while it is not on its bridge.
+        type: list
+        elements: str
+      gateway:
+        description: For a process in a namespace, where its default route leads.
+        type: str
+  swap:
+    description:
+      - How a running release is replaced by another.
+      - V(stop_start) stops the old one, then starts the new one.
+      - V(cut_over) brings the new one up beside the old one, off its bridge, and exchanges their ports when O(ready)
+        passes. Connections that are still open shortly after that are cut. It is refused where it cannot be done.
+      - V(auto) means V(cut_over) exactly when O(ready) is declared, the networks declare their addresses, no block
+        device is shared with the old release, and there is memory for two; else V(stop_start).
+      - A guest that needs its network to come up (DHCP, a fetch at start) is never ready off its bridge.
+      - For the first release, left out means V(auto).
+    type: str
+    choices: [auto, stop_start, cut_over]
+  ready:
+    description:
+      - One check, in the words of O(checks), that says when a new release may take over. It is made through the port
+        that is not on its bridge yet, and must name an address, not a name.
+      - C(within) beside it is for how many seconds that is awaited, 30 unless given.
+      - It is shown and recorded as it is, so it must hold no secret.
+    type: dict
   restart:
     description:
       - Whether it is started again when it ends by itself. Never during a trial; there an end is a failure.

@@ -63,8 +63,36 @@ class NodeLayout:
         """Folder of installed guards, each named by the digest of its content."""
         return self.root / "guard"
 
+    @property
+    def guard(self) -> Path:
+        """A link to the newest of them: what the node's own units run."""
+        return self.root / "guard.pyz"
+
+    def guard_lock(self, name: str, trial: str) -> Path:
+        """Held by the guard of a trial for as long as it lives."""
+        return self.unikernel(name) / "guards" / f"{trial}.lock"
+
     def guard_log(self, name: str) -> Path:
         return self.unikernel(name) / "guard.log"
+
+    @property
+    def bridges(self) -> Path:
+        """The bridges that role node was told to make."""
+        return self.root / "bridges.json"
+
+    @property
+    def node(self) -> Path:
+        """What role node brought to this machine, and the user of its tenders."""
+        return self.root / "node.json"
+
+    @property
+    def tenders(self) -> Path:
+        """The tenders that role node found or was told of: their kind to their path."""
+        return self.root / "tenders.json"
+
+    def probe(self, name: str) -> Path:
+        """What was found out about this machine, and holds until its next boot."""
+        return self.root / "probes" / f"{checked_name(name)}.json"
 
     @property
     def inhibit(self) -> Path:

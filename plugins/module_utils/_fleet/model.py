@@ -131,6 +131,11 @@ class Network:
     bridge: str
     mac: Optional[str] = None
     """None: derived from the unikernel's name, as albatross does."""
+    addresses: tuple[str, ...] = ()
+    """IPv4 and IPv6 with their prefix lengths. A process in a namespace of its own is given them; of a guest that has
+    its own network stack they say which it uses, so that it can be looked at off its bridge."""
+    gateway: Optional[str] = None
+    """For a process in a namespace: where its default route leads."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,26 @@ class BlockDevice:
     volume: str
 
 
+class BootedFrom(str, Enum):
+    """What the image of a virtual machine is."""
+
+    KERNEL = "kernel"
+    DISK = "disk"
+    """Booted by its own loader. What the guest writes to it is gone when it ends: data belongs onto block devices."""
+
+
+@dataclass(frozen=True)
+class Boot:
+    """How a virtual machine comes up, and goes down (driver ``qemu``)."""
+
+    image: BootedFrom = BootedFrom.KERNEL
+    initrd: Optional[Image] = None
+    """Beside a kernel; in the store like the image, and as much a part of the release."""
+    power_button: bool = False
+    """The guest shuts down when its power button is pressed (ACPI): a stop presses it and waits ``stop_grace_s``.
+    Most unikernels do not listen, and would only cost that time."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a process may use; None leaves the limit of the machine in force."""
@@ -149,6 +174,17 @@ class Limits:
     processes: Optional[int] = None
     file_size_mib: Optional[int] = None
     cpu_time_s: Optional[int] = None
+
+
+class SwapMethod(str, Enum):
+    """How the running release is replaced by another."""
+
+    AUTO = "auto"
+    """``cut_over`` exactly when a ready check is declared, the driver can, no block device is shared and there is
+    memory for two; else ``stop_start``."""
+    STOP_START = "stop_start"
+    CUT_OVER = "cut_over"
+    """The new instance comes up beside the old one, off the bridge, and takes its place when it is ready."""
 
 
 class RestartPolicy(str, Enum):
@@ -176,11 +212,16 @@ class Configuration:
     secret_environment: dict[str, str] = field(default_factory=dict, metadata=SECRET)
     working_directory: Optional[str] = None
     limits: Limits = Limits()
+    boot: Boot = Boot()
     restart: RestartPolicy = RestartPolicy.NEVER
     start_order: int = 50
     """0 to 100; lower ones start first at boot."""
     stop_grace_s: float = 10.0
     """From the request to stop to the kill."""
+    swap: SwapMethod = SwapMethod.AUTO
+    ready: Optional[dict[str, Any]] = None
+    """One declared check, in the words of ``checks``, that says through the port that is not on its bridge yet when a
+    new instance may take over; ``within`` beside it: for how many seconds that is awaited."""
 
 
 def secret_fields() -> tuple[str, ...]:
@@ -203,6 +244,12 @@ class Release:
     build: BuildReference = BuildReference()
     abi: Optional[Abi] = None
     devices: Optional[tuple[Device, ...]] = None
+
+    @property
+    def files(self) -> tuple[Image, ...]:
+        """All that it needs from the store."""
+        initrd = self.configuration.boot.initrd
+        return (self.image,) if initrd is None else (self.image, initrd)
 
     def __str__(self) -> str:
         return f"release {self.number} ({self.build}, sha256 {self.image.sha256[:12]})"
@@ -241,6 +288,15 @@ class Instance:
     """Resident memory."""
     uptime_s: Optional[float] = None
     exit: Optional[Exit] = None
+    serving: bool = True
+    """False: it lives, but off its bridge: not yet on it, parked for the length of a trial, or taken off it."""
+    unreachable: Optional[str] = None
+    """Why it is as good as dead although its process lives: its network interface was deleted, for instance."""
+
+    @property
+    def works(self) -> bool:
+        """It lives, and what it needs to be of use is there."""
+        return self.alive and self.unreachable is None
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,12 @@ class SimulatedNode:
         for number in self.alive():
             if wanted is None or not wanted.running or number != wanted.number:
                 self.instances[number] = replace(self.instances[number], alive=False)
-        if wanted is not None and wanted.running and wanted.number not in self.alive():
+        if wanted is None or not wanted.running:
+            return
+        present = self.instances.get(wanted.number)
+        if present is not None and present.works:
+            self.instances[wanted.number] = replace(present, serving=True)
+        else:
             self.instances[wanted.number] = Instance("www", wanted.number, True, identity="fresh")
 
     def carry_out(self, state: State, actions: Sequence[Action]) -> State:
@@ -137,7 +142,10 @@ def sightings(draw: st.DrawFn) -> tuple[Instance, ...]:
     for number in draw(st.sets(st.sampled_from([ORIGIN, CANDIDATE, STRANGER]))):
         alive = draw(st.booleans())
         end = None if alive else Exit(status=1, meaning="exited with status 1")
-        found.append(Instance("www", number, alive, draw(st.sampled_from(["first", "second"])), exit=end))
+        identity = draw(st.sampled_from(["first", "second"]))
+        serving = alive and draw(st.booleans())
+        unreachable = draw(st.sampled_from([None, "its tap was deleted"])) if alive else None
+        found.append(Instance("www", number, alive, identity, exit=end, serving=serving, unreachable=unreachable))
     return tuple(found)
 
 
@@ -214,7 +222,7 @@ def test_a_trial_goes_on_only_in_its_boot_in_its_time_with_its_process_and_witho
 ) -> None:
     trial = state.trial
     assert trial is not None
-    alive = {i.release: i.identity for i in found if i.alive}
+    alive = {i.release: i.identity for i in found if i.works}
     must_run = trial.candidate is not None and trial.candidate.running
     in_order = (
         trial.boot_id == now.boot_id
@@ -257,6 +265,38 @@ def test_reverts_that_fail_are_bounded_and_end_stranded(state: State, found: tup
 def on_trial(verdict: Optional[Verdict]) -> State:
     trial = Trial("t1", release(CANDIDATE), Holder(), "then", BOOT, 60.0, deadline_s=DEADLINE_S, verdict=verdict)
     return State("www", "5a", phase=Phase.ON_TRIAL, current=release(ORIGIN), trial=trial, next_number=3)
+
+
+@given(states([Phase.STABLE, Phase.CONFIRMING, Phase.REVERTING, Phase.SWAPPING]), sightings(), NOWS)
+def test_nothing_stays_parked_once_a_trial_has_ended(state: State, found: tuple[Instance, ...], now: Now) -> None:
+    node = SimulatedNode(found, now)
+    after = node.settled(state)
+    assume(after.phase is Phase.STABLE)
+    assert all(instance.serving for instance in node.instances.values() if instance.works)
+
+
+PARKED = Instance("www", ORIGIN, True, "origin", serving=False)
+
+
+def test_a_trial_goes_on_beside_the_old_release_that_is_parked() -> None:
+    assert settle(on_trial(PASSED), (PARKED, *CANDIDATE_LIVES), EARLY) == ()
+
+
+def test_a_parked_release_is_stopped_when_the_new_one_is_confirmed() -> None:
+    confirming = replace(on_trial(PASSED), phase=Phase.CONFIRMING)
+    assert settle(confirming, (PARKED, *CANDIDATE_LIVES), EARLY) == (StopStray(ORIGIN), FinishConfirm())
+
+
+def test_a_current_release_that_lost_its_bridge_is_put_back() -> None:
+    state = State("www", "5a", current=release(ORIGIN), next_number=2, started_boot_id=BOOT)
+    assert settle(state, (PARKED,), EARLY) == (StartCurrent(),)
+
+
+def test_a_candidate_that_cannot_be_reached_any_more_is_reverted_and_held() -> None:
+    lost = Instance("www", CANDIDATE, True, "first", unreachable="its tap was deleted")
+    after = SimulatedNode((lost,), EARLY).settled(on_trial(None))
+    assert after.ended is not None and "its tap was deleted" in after.ended.reason
+    assert steps.hold_on(after, release(CANDIDATE)) is not None
 
 
 CANDIDATE_LIVES = (Instance("www", CANDIDATE, True, "first"),)

@@ -60,7 +60,7 @@ def specs(options: tuple[Option, ...]) -> dict[str, Any]:
 
 # Left out, a configuration option keeps the value of the running release: hence none of them has a default here.
 CONFIGURATION = (
-    Option("driver", choices=("unix",)),
+    Option("driver", choices=("unix", "solo5", "qemu")),
     Option("memory_mib", "int"),
     Option("cpus", "list", elements="int"),
     Option("arguments", "list", elements="str"),
@@ -78,6 +78,29 @@ CONFIGURATION = (
             Option("cpu_time_s", "int"),
         ),
     ),
+    Option(
+        "boot",
+        "dict",
+        options=(
+            Option("image", choices=("kernel", "disk")),
+            Option("initrd", "dict", options=(Option("sha256", required=True), Option("size", "int", required=True))),
+            Option("power_button", "bool"),
+        ),
+    ),
+    Option(
+        "networks",
+        "list",
+        elements="dict",
+        options=(
+            Option("name", required=True),
+            Option("bridge", required=True),
+            Option("mac"),
+            Option("addresses", "list", elements="str"),
+            Option("gateway"),
+        ),
+    ),
+    Option("swap", choices=("auto", "stop_start", "cut_over")),
+    Option("ready", "dict"),
     Option("restart", choices=("never", "on_failure", "always")),
     Option("start_order", "int"),
     Option("stop_grace", "float"),
@@ -153,9 +176,17 @@ def configuration_given(parameters: dict[str, Any]) -> dict[str, Any]:
     for name in ("arguments", "secret_arguments"):
         if name in given:
             given[name] = [_text(value) for value in given[name]]
-    if "limits" in given:
-        given["limits"] = {key: value for key, value in given["limits"].items() if value is not None}
+    for name in ("limits", "boot"):
+        if name in given:
+            given[name] = _without_nothing(given[name])
+    if "networks" in given:
+        given["networks"] = [_without_nothing(network) for network in given["networks"]]
     return given
+
+
+def _without_nothing(given: dict[str, Any]) -> dict[str, Any]:
+    """What was given: Ansible fills suboptions that were left out with None."""
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _text(value: Any) -> str:

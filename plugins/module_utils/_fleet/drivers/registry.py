@@ -11,16 +11,27 @@ from collections.abc import Callable, Mapping
 from ..errors import InvalidDeclaration
 from ..images.store import ImageStore
 from ..layout import NodeLayout
-from ..runtime.detached import DetachedSupervisor
+from ..runtime.choice import choose
+from .process_driver import ProcessDriver
 from .protocol import Driver
-from .unix import UnixDriver
+from .qemu import QemuGuest
+from .solo5 import Solo5Guest
+from .unix import UnixGuest
 
 
 def _unix(layout: NodeLayout, store: ImageStore) -> Driver:
-    return UnixDriver(layout, store, DetachedSupervisor())
+    return ProcessDriver(UnixGuest(), layout, store, choose(layout, "unix"))
 
 
-DRIVERS: Mapping[str, Callable[[NodeLayout, ImageStore], Driver]] = {"unix": _unix}
+def _solo5(layout: NodeLayout, store: ImageStore) -> Driver:
+    return ProcessDriver(Solo5Guest(layout), layout, store, choose(layout, "solo5"))
+
+
+def _qemu(layout: NodeLayout, store: ImageStore) -> Driver:
+    return ProcessDriver(QemuGuest(layout, store), layout, store, choose(layout, "qemu"))
+
+
+DRIVERS: Mapping[str, Callable[[NodeLayout, ImageStore], Driver]] = {"unix": _unix, "solo5": _solo5, "qemu": _qemu}
 
 
 def open_driver(name: str, layout: NodeLayout, store: ImageStore) -> Driver:

@@ -78,10 +78,10 @@ def watch(node: Node, name: str, trial_id: str, on_failure: Callable[[Exception]
         stop.set()
 
 
-def sweep(node: Node, name: str) -> State:
+def sweep(node: Node, name: str, wait_s: float = LOCK_WAIT_S) -> State:
     """Settle one unikernel: overdue trials, interrupted changes, what should run after a boot. DriverError when that
     does not start."""
-    with locked(node, name, GUARD, LOCK_WAIT_S) as transaction:
+    with locked(node, name, GUARD, wait_s) as transaction:
         if transaction.not_started is not None:
             raise DriverError(f"it should run and does not: {transaction.not_started}")
         return transaction.state

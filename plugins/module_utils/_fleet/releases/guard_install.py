@@ -28,10 +28,13 @@ from typing import Optional
 
 from ..checks.model import CheckSpec
 from ..codec import encode
-from ..durable import make_folder, write_durably
+from ..durable import make_folder, sync_folder, write_durably
 from ..errors import DriverError
 from ..layout import NodeLayout
+from ..runtime.choice import this_machine, uses_systemd
+from ..version import VERSION, ordered
 from .guard_cli import ARMED  # it is what the archive runs: the import brings it along
+from .guard_units import ensure_sweep, refresh_units, start_trial
 
 _PACKAGE = "_fleet"
 _MAIN = f"import sys\nfrom {_PACKAGE}.releases.guard_cli import main\nraise SystemExit(main(sys.argv[1:]))\n"
@@ -50,10 +53,12 @@ def install(layout: NodeLayout) -> Path:
     try:
         if path.exists():
             os.utime(path)  # in use, so not the oldest: a running guard still reads its archive
-            return path
-        make_folder(layout.guards)
-        write_durably(path, _archive(sources), 0o600)
-        _forget_the_oldest(layout.guards)
+        else:
+            make_folder(layout.guards)
+            write_durably(path, _archive(sources), 0o600)
+            _forget_the_oldest(layout)
+        if _make_current(layout, path) and uses_systemd(this_machine()):
+            refresh_units(layout)
     except OSError as error:
         raise DriverError(
             f"The guard cannot be installed in {layout.guards} ({error.strerror}), and without a guard no trial is "
@@ -62,10 +67,72 @@ def install(layout: NodeLayout) -> Path:
     return path
 
 
+def library_digest() -> str:
+    """What names the guard of this very library."""
+    return _digest(library_sources())
+
+
+def version_of(archive: Path) -> Optional[str]:
+    """The version that an installed guard is of; None when there is none, or none that can be read."""
+    with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(archive) as opened:
+        return opened.comment.decode("ascii", "replace")
+    return None
+
+
+def current(layout: NodeLayout) -> Optional[Path]:
+    """The installed guard that the node's own units run."""
+    try:
+        return layout.root / os.readlink(layout.guard)
+    except OSError:
+        return None
+
+
+def _make_current(layout: NodeLayout, path: Path) -> bool:
+    """Point the node's units to this guard, unless theirs is of a newer version. True when that is news."""
+    before = current(layout)
+    if before == path:
+        return False
+    installed = version_of(before) if before is not None else None
+    if installed is not None and ordered(installed) > ordered(VERSION):
+        return False
+    temporary = layout.root / f".guard.pyz.{os.getpid()}"
+    with suppress(FileNotFoundError):
+        temporary.unlink()
+    os.symlink(path.relative_to(layout.root), temporary)
+    os.replace(temporary, layout.guard)
+    sync_folder(layout.root)
+    return True
+
+
 def arm(layout: NodeLayout, name: str, trial: str, checks: Sequence[CheckSpec]) -> None:
     """Start the guard of a trial and return once it has tested itself. DriverError: nothing was changed."""
-    command = [sys.executable, "-I", str(install(layout)), "--root", str(layout.root), "watch", name, trial]
     text = json.dumps([encode(spec) for spec in checks])
+    if uses_systemd(this_machine()):
+        _arm_in_unit(layout, name, trial, text)
+    else:
+        _arm_detached(layout, name, trial, text)
+
+
+def _arm_in_unit(layout: NodeLayout, name: str, trial: str, checks: str) -> None:
+    archive = install(layout)
+    log = layout.guard_log(name)
+    try:
+        make_folder(layout.guard_lock(name, trial).parent)
+        handed = layout.guard_lock(name, trial).with_suffix(".checks")
+        write_durably(handed, checks.encode("utf-8"))
+        with open(log, "wb", opener=_private):
+            pass
+        ensure_sweep(layout)
+        start_trial(layout, archive, name, trial, handed)
+    except (OSError, DriverError) as error:
+        said = ""
+        with suppress(OSError):
+            said = log.read_text(encoding="utf-8", errors="replace").strip()[-500:]
+        raise DriverError(_not_armed(name, said or str(error))) from error
+
+
+def _arm_detached(layout: NodeLayout, name: str, trial: str, text: str) -> None:
+    command = [sys.executable, "-I", str(install(layout)), "--root", str(layout.root), "watch", name, trial]
     try:
         make_folder(layout.unikernel(name))
         with open(layout.guard_log(name), "wb", opener=_private) as log:
@@ -83,10 +150,14 @@ def arm(layout: NodeLayout, name: str, trial: str, checks: Sequence[CheckSpec]) 
     except (OSError, subprocess.TimeoutExpired) as error:
         said = str(error)
     if said != ARMED:
-        raise DriverError(
-            f"{name}: the guard of the trial could not be armed: {said or 'it said nothing'}. No trial was begun and "
-            "nothing was changed."
-        )
+        raise DriverError(_not_armed(name, said))
+
+
+def _not_armed(name: str, said: str) -> str:
+    return (
+        f"{name}: the guard of the trial could not be armed: {said or 'it said nothing'}. No trial was begun and "
+        "nothing was changed."
+    )
 
 
 def library_sources() -> dict[str, bytes]:
@@ -124,6 +195,7 @@ def _digest(sources: dict[str, bytes]) -> str:
 def _archive(sources: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        archive.comment = VERSION.encode("ascii")
         _add(archive, "__main__.py", _MAIN.encode("utf-8"))
         for name, source in sorted(sources.items()):
             _add(archive, f"{_PACKAGE}/{name}", source)
@@ -143,9 +215,10 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(zipfile.ZipInfo(name, _TIMESTAMP), content)
 
 
-def _forget_the_oldest(folder: Path) -> None:
-    guards = sorted(folder.glob("*.pyz"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in guards[MOST_GUARDS:]:
+def _forget_the_oldest(layout: NodeLayout) -> None:
+    guards = sorted(layout.guards.glob("*.pyz"), key=lambda path: path.stat().st_mtime, reverse=True)
+    in_use = current(layout)
+    for path in (guard for guard in guards[MOST_GUARDS:] if guard != in_use):
         with suppress(OSError):
             path.unlink()
 

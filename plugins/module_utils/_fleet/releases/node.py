@@ -71,7 +71,8 @@ class Node:
         return tuple(seen.values())
 
     def ensure_image(self, name: str, release: Release) -> None:
-        """The release's image is whole in the store, put back from its instance's own link to it if need be."""
+        """All that the release needs is whole in the store; its image is put back from its instance's own link to it if
+        need be."""
         try:
             self.store.verify(release.image)
         except ImageMissing:
@@ -79,6 +80,8 @@ class Node:
             if not link.exists():
                 raise
             self.store.add_file(link, release.image)
+        for file in release.files[1:]:
+            self.store.verify(file)
 
     def exchange(self, name: str, old: Optional[Release], new: Optional[Release]) -> Optional[Instance]:
         """Make ``new`` run and ``old`` not, also when two drivers are involved. DriverError when it failed."""
@@ -116,7 +119,7 @@ def local_node(layout: NodeLayout) -> Node:
 
 
 def living(instances: Sequence[Instance], release: Optional[Release]) -> Optional[Instance]:
-    """The living instance of a release."""
+    """The living instance of a release, which can be reached."""
     if release is None:
         return None
-    return next((i for i in instances if i.alive and i.release == release.number), None)
+    return next((i for i in instances if i.works and i.release == release.number), None)

@@ -18,6 +18,7 @@ from typing import Any, Optional
 from ..codec import decode, encode
 from ..errors import InvalidDeclaration
 from ..model import Configuration, secret_fields
+from ..runtime.mac import derived_mac
 from ..sources.protocol import Lookup
 from .fingerprint import absent, fingerprint_from_parts, public_part, secrets_digests
 from .proposal import Wanted, merged
@@ -151,11 +152,15 @@ def plan(
     for node, name in leftover:
         places.setdefault(name, []).append(node)
     twice = {key for key, count in Counter((d.node, d.name) for d in declared).items() if count > 1}
+    clashes = _clashes_of_macs(declared, running)
     entries = []
     for one in declared:
         elsewhere = places.get(one.name, [])
+        clash = clashes.get((one.node, one.name))
         if (one.node, one.name) in twice:
             entry = _unknown(one, f"the inventory declares {one.name} more than once for {one.node}")
+        elif clash is not None:
+            entry = _unknown(one, clash)
         else:
             entry = _planned(one, builds, running, silent_nodes, elsewhere)
         if entry.moved_from is not None:
@@ -173,6 +178,27 @@ def plan(
         for (node, name), report in sorted(leftover.items())
     )
     return Plan(tuple(entries), undeclared)
+
+
+def _clashes_of_macs(declared: Sequence[Declared], running: NodeReports) -> dict[tuple[str, str], str]:
+    """What forbids the unikernels that would have one MAC on one bridge with another: neither would be reached well."""
+    holders: dict[tuple[str, str, str], list[str]] = {}
+    for one in declared:
+        if one.wanted is Wanted.ABSENT:
+            continue
+        release = (running.get(one.node, {}).get(one.name) or {}).get("release") or {}
+        networks = one.configuration.get("networks", release.get("configuration", {}).get("networks")) or ()
+        for network in networks:
+            if isinstance(network, Mapping) and "name" in network and "bridge" in network:
+                mac = str(network.get("mac") or derived_mac(str(network["name"]), one.name)).lower()
+                holders.setdefault((one.node, str(network["bridge"]), mac), []).append(one.name)
+    return {
+        (node, name): f"on the bridge {bridge} of {node} the MAC {mac} is declared for {' and '.join(sorted(names))}; "
+        "give one of them another (mac)"
+        for (node, bridge, mac), names in holders.items()
+        if len(names) > 1
+        for name in names
+    }
 
 
 _NOTHING_THERE: Mapping[str, Any] = {"known": True, "release": None, "salt": ""}

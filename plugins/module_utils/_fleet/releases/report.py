@@ -91,14 +91,25 @@ def drift(node: Node, state: State, what_runs: Sequence[Instance]) -> tuple[str,
         found.append("stranded: the release before a failed change could not be brought back")
     if state.phase is not Phase.STABLE:
         return tuple(found)
-    if current is not None and current.running and living(what_runs, current) is None:
-        ended = next((i.exit.meaning for i in what_runs if i.release == current.number and i.exit), None)
-        found.append("it does not run" + (f": {ended}" if ended else ""))
+    if current is not None and current.running:
+        found += _drift_of(current, what_runs)
     expected = current.number if current is not None and current.running else None
     found += [f"release {i.release} runs and should not" for i in what_runs if i.alive and i.release != expected]
     if current is not None and not node.store.holds(current.image.sha256):
         found.append("its image is not in the store any more")
     return tuple(found)
+
+
+def _drift_of(current: Release, what_runs: Sequence[Instance]) -> list[str]:
+    instance = living(what_runs, current)
+    if instance is not None:
+        return [] if instance.serving else ["it runs, but off its bridge"]
+    mine = [i for i in what_runs if i.release == current.number]
+    unreachable = next((i.unreachable for i in mine if i.alive and i.unreachable), None)
+    if unreachable is not None:
+        return [f"it cannot be reached: {unreachable}"]
+    ended = next((i.exit.meaning for i in mine if i.exit), None)
+    return ["it does not run" + (f": {ended}" if ended else "")]
 
 
 def _adoptable(node: Node, state: State) -> Optional[dict[str, Any]]:

@@ -65,7 +65,8 @@ class StopStray:
 
 @dataclass(frozen=True)
 class StartCurrent:
-    """Start the current release: the machine was booted since it last ran."""
+    """Start the current release, because the machine was booted since it last ran; or put it, which lives, back on
+    its bridge."""
 
 
 Action = Union[BeginRevert, RestoreOrigin, FinishRevert, Strand, FinishConfirm, StopStray, StartCurrent]
@@ -101,7 +102,7 @@ def reason_to_revert(trial: Trial, what_runs: Sequence[Instance], now: Now) -> O
     if trial.candidate is not None and trial.candidate.running:
         instance = _living(trial.candidate, what_runs)
         if instance is None:
-            return f"it ended during its trial: {_end_of(trial.candidate, what_runs)}", True
+            return _lost(trial.candidate, what_runs), True
         if trial.instance is not None and instance.identity != trial.instance:
             return "it was restarted during its trial, by somebody or something", True
     if trial.deadline_s is None or now.boottime_s >= trial.deadline_s:
@@ -120,8 +121,11 @@ def _settle_stable(state: State, what_runs: Sequence[Instance], now: Now) -> tup
     expected = state.current if state.current is not None and state.current.running else None
     actions = list(_strays(expected, what_runs))
     # Within one boot a unikernel that ended by itself is left to its restart policy; after a boot nobody but us
-    # starts it.
-    if expected is not None and _living(expected, what_runs) is None and state.started_boot_id != now.boot_id:
+    # starts it. One that is parked was left so by a change that was cut short, or its bridge was taken from it.
+    instance = _living(expected, what_runs) if expected is not None else None
+    if instance is not None and not instance.serving:
+        actions.append(StartCurrent())
+    if expected is not None and instance is None and state.started_boot_id != now.boot_id:
         actions.append(StartCurrent())
     return tuple(actions)
 
@@ -132,7 +136,14 @@ def _strays(expected: Optional[Release], what_runs: Sequence[Instance]) -> tuple
 
 
 def _living(release: Release, what_runs: Sequence[Instance]) -> Optional[Instance]:
-    return next((i for i in what_runs if i.alive and i.release == release.number), None)
+    return next((i for i in what_runs if i.works and i.release == release.number), None)
+
+
+def _lost(release: Release, what_runs: Sequence[Instance]) -> str:
+    found = next((i for i in what_runs if i.release == release.number and i.alive), None)
+    if found is not None and found.unreachable is not None:
+        return f"it was lost during its trial: {found.unreachable}"
+    return f"it ended during its trial: {_end_of(release, what_runs)}"
 
 
 def _end_of(release: Release, what_runs: Sequence[Instance]) -> str:

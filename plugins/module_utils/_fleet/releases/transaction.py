@@ -495,7 +495,9 @@ def _is_so(state: State, proposal: Proposal, what_runs: Sequence[Instance]) -> b
     if fingerprint(state.salt, candidate) != fingerprint(state.salt, state.current):
         return False
     expected = state.current.number if state.current is not None and state.current.running else None
-    return {i.release for i in what_runs if i.alive} == (set() if expected is None else {expected})
+    alive = [i for i in what_runs if i.alive]
+    serves = all(i.works and i.serving for i in alive)
+    return serves and {i.release for i in alive} == (set() if expected is None else {expected})
 
 
 def _adoptable(node: Node, state: State, holder: Optional[Holder] = None) -> Optional[State]:

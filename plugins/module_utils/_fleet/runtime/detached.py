@@ -68,7 +68,7 @@ class DetachedSupervisor:
                 first()
                 return standing.identity
             self.stop(folder)  # a waiter may be pausing before a restart, or leftovers may still run
-        written = {**codec.encode(spec), "token": secrets.token_hex(16)}
+        written = {**codec.encode(spec), "token": secrets.token_hex(16), "boot_id": waiter.boot_id()}
         try:
             write_durably(folder / waiter.SPEC, json.dumps(written).encode("ascii"))
             (folder / waiter.STOPPING).unlink(missing_ok=True)
@@ -77,7 +77,7 @@ class DetachedSupervisor:
                 f"The instance in {folder} was not started: its records cannot be written there: {error}. "
                 "Make room or correct the permissions."
             ) from error
-        reply = _launch_waiter(folder, first)
+        reply = self._launch(folder, spec, first)
         if reply is None:
             self.stop(folder)
             raise DriverError(
@@ -88,6 +88,10 @@ class DetachedSupervisor:
         if not isinstance(identity, str):
             raise DriverError(f"{spec.argv[0]} was not started: {reply.get('error', 'its waiter gave no answer')}.")
         return identity
+
+    def _launch(self, folder: Path, spec: ProcessSpec, first: Callable[[], None]) -> Optional[dict[str, Any]]:
+        """The waiter's answer; None when none came in time. The one thing that another supervisor does otherwise."""
+        return _launch_waiter(folder, first)
 
     def stop(self, folder: Path) -> Optional[Exit]:
         if not folder.is_dir():
@@ -253,12 +257,17 @@ def _launch_waiter(folder: Path, first: Callable[[], None]) -> Optional[dict[str
                 raise
             with suppress(BrokenPipeError):
                 os.write(go, b"!")
-            said = _first_line(process.stdout.fileno(), time.monotonic() + START_PATIENCE_S)
+            said = first_line(process.stdout.fileno(), time.monotonic() + START_PATIENCE_S)
             if said is None:
                 process.kill()
                 return None
     finally:
         os.close(go)
+    return understood(said)
+
+
+def understood(said: bytes) -> dict[str, Any]:
+    """The waiter's answer, or what it said instead as an error."""
     try:
         reply = json.loads(said)
     except ValueError:
@@ -266,7 +275,7 @@ def _launch_waiter(folder: Path, first: Callable[[], None]) -> Optional[dict[str
     return reply if isinstance(reply, dict) else {"error": "its waiter spoke in riddles"}
 
 
-def _first_line(descriptor: int, deadline: float) -> Optional[bytes]:
+def first_line(descriptor: int, deadline: float) -> Optional[bytes]:
     """What the waiter says: its answer is one line; a traceback of several begins with no brace and is read whole."""
     said = b""
     poll = select.poll()

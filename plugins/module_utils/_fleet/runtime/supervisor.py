@@ -26,6 +26,8 @@ class ProcessSpec:
     environment: Mapping[str, str] = field(default_factory=dict, metadata=SECRET)
     """All of it (but for the supervisor's own mark): nothing of the starter's environment is handed on."""
     directory: str = "/"
+    writable: tuple[str, ...] = ()
+    """Places that it may write to besides its own folder and ``directory``, where the supervisor forbids all others."""
     umask: int = 0o022
     cpus: tuple[int, ...] = ()
     limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -33,6 +35,10 @@ class ProcessSpec:
     user_id: Optional[int] = None
     """None: the starter's."""
     group_id: Optional[int] = None
+    network_namespace: Optional[str] = None
+    """Path of the network namespace that it lives in (below /run/netns); None: the starter's."""
+    oom_score_adj: Optional[int] = None
+    """-1000 to 1000; the higher, the sooner the kernel ends it when memory runs out. None: the starter's."""
     restart: RestartPolicy = RestartPolicy.NEVER
     """A death by any signal counts as a failure."""
     restart_delay_s: float = 1.0

@@ -24,6 +24,9 @@ Files in the folder of an instance, all of them 0600:
 =================  ==========================================================================================
 
 The starter reads one line of JSON from the waiter's standard output: ``started``, ``already`` or ``error``.
+
+``waiter-unit FOLDER`` is the same in the foreground, for a unit of systemd. Its starter has no pipe to it, so it makes
+two named ones in the folder first: ``go`` and ``answer``. The waiter says ``ready`` before it waits for the word.
 """
 
 from __future__ import annotations
@@ -52,6 +55,8 @@ STOPPING = "stopping"
 ON_TRIAL = "on-trial"
 LOCK = "waiter.lock"
 ERROR = "waiter.error"
+GO = "go"
+ANSWER = "answer"
 
 MARK = "UNIKERNEL_INSTANCE"
 """Variable in the environment of an instance: its value, the token of the start, shows whose a stray process is."""
@@ -60,6 +65,7 @@ LOCK_PATIENCE_S = 5.0
 SWEEP_PATIENCE_S = 3.0
 LOOK_MIN_S, LOOK_MAX_S = 0.02, 0.5
 """Bounds of the time between two looks at the size of the console."""
+CLONE_NEWNET = 0x40000000
 NOT_STARTED = 127
 """Exit status of a child that could not become the program."""
 
@@ -250,6 +256,13 @@ def become_program(spec: dict[str, Any], console: int, gate: int, complaints: in
         if spec["cpus"]:
             step = f"use the CPUs {spec['cpus']}"
             os.sched_setaffinity(0, spec["cpus"])
+        if spec.get("oom_score_adj") is not None:
+            step = f"set its OOM score to {spec['oom_score_adj']}"
+            with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+                file.write(str(spec["oom_score_adj"]))
+        if spec.get("network_namespace") is not None:
+            step = f"enter the network namespace {spec['network_namespace']}"
+            enter_network_namespace(spec["network_namespace"])
         for name, (soft, hard) in spec["limits"].items():
             step = f"set {name} to {soft}"
             resource.setrlimit(getattr(resource, name), (soft, hard))
@@ -280,6 +293,24 @@ def become_program(spec: dict[str, Any], console: int, gate: int, complaints: in
     os._exit(NOT_STARTED)
 
 
+def enter_network_namespace(path: str) -> None:
+    """Of this thread alone. Not by ``nsenter``: when that cannot execute the program, it has become a process already,
+    and a start that failed would look like a program that ended."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if hasattr(os, "setns"):
+            os.setns(descriptor, CLONE_NEWNET)
+            return
+        import ctypes  # costs 10 ms, and only Pythons before 3.12 need it
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(descriptor, CLONE_NEWNET) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+    finally:
+        os.close(descriptor)
+
+
 def octets(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
@@ -292,7 +323,7 @@ class Waiter:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self.boot = boot_id()
+        self.boot = self.boot_id_of_starter()
         own = process_stat(os.getpid())
         self.identity = identity_text(os.getpid(), start_ticks_of(own) if own else 0, self.boot)
         self.told_to_end = False
@@ -300,6 +331,13 @@ class Waiter:
 
     def path(self, name: str) -> str:
         return os.path.join(self.folder, name)
+
+    def boot_id_of_starter(self) -> str:
+        """In a container the boot id is a mount of its own, which a unit with a /proc of its own does not see: it would
+        see the host's. Everybody else compares identities with what the starter sees."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return str(read_json(self.path(SPEC))["boot_id"])
+        return boot_id()
 
     def run(self) -> None:
         """Everything. The starter hears of the first start; later ones only show in ``run.json``."""
@@ -571,14 +609,67 @@ def close_inherited() -> None:
                 os.close(int(entry))
 
 
+def attend_in_unit(folder: str) -> int:
+    """Be the main process of a unit of systemd. The program begins when the starter gives its word, and not at all
+    when nobody waits for it: so a unit that somebody starts by hand, or a starter that died, starts nothing."""
+    os.chdir("/")
+    os.umask(0o077)
+    try:
+        answers = os.open(os.path.join(folder, ANSWER), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        go = os.open(os.path.join(folder, GO), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        sys.stderr.write(
+            f"Only the guard starts instances, and none is starting this one ({error}). Nothing was done.\n"
+        )
+        return 2
+    os.dup2(answers, 1)
+    answers_are_read = True
+    try:
+        os.write(1, b'{"ready": true}\n')
+    except OSError:
+        answers_are_read = False
+    if not answers_are_read or not heard_go(go):
+        return 0
+    close_inherited()
+    try:
+        Waiter(folder).run()
+    except BaseException:
+        report_failure(folder)
+        return 1
+    return 0
+
+
+def heard_go(descriptor: int) -> bool:
+    """Wait for the word; False when the starter is gone. A pipe that never had a writer shows no hang-up, but reads
+    as empty, hence the read before each wait."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while True:
+        try:
+            return os.read(descriptor, 1) == b"!"
+        except BlockingIOError:
+            poll.poll()
+
+
+def report_failure(folder: str) -> None:
+    """The traceback of the exception that is being handled, to the file for it and to the starter."""
+    import traceback  # costs 10 ms, so only when it is needed
+
+    with contextlib.suppress(OSError), open(os.path.join(folder, ERROR), "w", encoding="utf-8") as file:
+        traceback.print_exc(file=file)
+    answer({"error": traceback.format_exc(limit=-1).strip()})
+
+
 def main(argv: list[str]) -> int:
     """``waiter FOLDER [GO]``: go to the background, in a session of its own, and wait there. Returns at once.
 
     GO is the number of a descriptor: nothing is begun before a byte comes from it, and nothing at all when it is
     closed instead. So a starter can have the waiter ready at hand while it still stops another instance.
     """
+    if len(argv) == 2 and argv[0] == "waiter-unit":
+        return attend_in_unit(os.path.realpath(argv[1]))
     if len(argv) not in (2, 3) or argv[0] != "waiter":
-        sys.stderr.write("usage: waiter FOLDER [GO]\n")
+        sys.stderr.write("usage: waiter FOLDER [GO], or waiter-unit FOLDER\n")
         return 2
     folder = os.path.abspath(argv[1])
     between = os.fork()
@@ -596,11 +687,7 @@ def main(argv: list[str]) -> int:
         close_inherited()
         Waiter(folder).run()
     except BaseException:
-        import traceback  # costs 10 ms, so only when it is needed
-
-        with contextlib.suppress(OSError), open(os.path.join(folder, ERROR), "w", encoding="utf-8") as file:
-            traceback.print_exc(file=file)
-        answer({"error": traceback.format_exc(limit=-1).strip()})
+        report_failure(folder)
     os._exit(0)
 
 

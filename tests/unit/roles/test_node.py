@@ -1,0 +1,230 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Role node, the guard and the supervisor ``systemd`` on a machine that really boots: a systemd-nspawn container."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.unikernel.fleet.tests.support.nspawn.base import why_not
+from ansible_collections.unikernel.fleet.tests.support.nspawn.bed import Bed, create
+
+REASON = why_not()
+pytestmark = [
+    pytest.mark.systemd,
+    pytest.mark.long,
+    pytest.mark.skipif(REASON is not None, reason=f"no machine with systemd can be booted here: {REASON}"),
+]
+
+COLLECTION = Path(__file__).resolve().parents[3]
+ON_NODE = (COLLECTION / "tests" / "support" / "on_node.py").read_text(encoding="utf-8")
+BOOT = "unikernel-fleet-guard-boot.service"
+LIVES = "echo up; exec sleep 1000"
+VARIABLES: dict[str, Any] = {
+    "node_drivers": ["unix", "solo5"],
+    "node_require_clock_synchronised": False,
+    "node_bridges": [
+        {"name": "service", "addresses": ["192.0.2.1/24", "2001:db8:1::1/64"]},
+        {"name": "inner", "mtu": 1400},
+    ],
+}
+
+
+class Machine:
+    """One booted node, and words for what is done to it."""
+
+    def __init__(self, bed: Bed) -> None:
+        self.bed = bed
+
+    def run(self, command: str, timeout_s: float = 60.0) -> str:
+        """A command of root's; its output."""
+        done = self.bed.ssh("n1", "sudo", "sh", "-c", shlex.quote(command), timeout_s=timeout_s)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def do(self, *words: str) -> Any:
+        """A step of ``on_node.py``."""
+        arguments = " ".join(map(shlex.quote, ("python3", "-c", ON_NODE, *words)))
+        return json.loads(self.run(arguments).splitlines()[-1])
+
+    def role(self, *arguments: str, **variables: Any) -> str:
+        path = self.bed.folder / "variables.yml"
+        path.write_text(yaml.safe_dump({**VARIABLES, **variables}), encoding="utf-8")
+        done = self.bed.play(str(COLLECTION / "playbooks" / "node.yml"), "-e", f"@{path}", *arguments)
+        self.returncode = done.returncode
+        return str(done.stdout)
+
+    def until(self, name: str, within_s: float = 20.0, **expected: Any) -> dict[str, Any]:
+        """Wait until ``show`` has these values."""
+        give_up = time.monotonic() + within_s
+        while True:
+            shown: dict[str, Any] = self.do("show", name)
+            if all(shown[key] == value for key, value in expected.items()):
+                return shown
+            assert time.monotonic() < give_up, f"{name} is {shown}, and not {expected}"
+            time.sleep(0.2)
+
+    def units(self, pattern: str) -> list[str]:
+        listed = self.run(f"systemctl list-units --no-legend --plain --state=active {shlex.quote(pattern)}")
+        return [line.split()[0] for line in listed.splitlines()]
+
+    def power_loss(self) -> None:
+        self.bed.cut_power("n1")
+        self.bed.boot("n1")
+
+
+def changed(output: str) -> int:
+    found = re.search(r"changed=(\d+)\s+unreachable=0\s+failed=0", output)
+    assert found is not None, output
+    return int(found[1])
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    with create(1) as bed:
+        prepared = Machine(bed)
+        before = prepared.run(SURVEY)
+        assert changed(prepared.role("--check", "--diff")) > 0
+        assert prepared.run(SURVEY) == before, "check mode changed something"
+        assert changed(prepared.role()) > 0
+        prepared.before = before  # type: ignore[attr-defined]
+        yield prepared
+
+
+SURVEY = (
+    "ls -A /var/lib /etc/systemd/system /etc/systemd/system/*.wants /etc/systemd/journald.conf.d 2>&1; "
+    "cut -d: -f1 /etc/passwd /etc/group; ip -br link | cut -d' ' -f1 | cut -d@ -f1; dpkg-query -W"
+)
+"""What the role may change, in words that can be compared."""
+
+
+def test_a_second_run_changes_nothing(machine: Machine) -> None:
+    assert changed(machine.role()) == 0
+
+
+def test_the_folders_are_the_roots_and_others_only_pass_through(machine: Machine) -> None:
+    shown = machine.run("stat -c '%a %U' /var/lib/unikernel-fleet /var/lib/unikernel-fleet/images")
+    assert shown.splitlines() == ["711 root", "711 root"]
+
+
+def test_the_bridges_are_known_as_ours_and_one_that_is_not_declared_any_more_goes(machine: Machine) -> None:
+    shown = machine.run("cat /sys/class/net/service/ifalias /sys/class/net/inner/ifalias")
+    assert shown.split() == ["unikernel.fleet:node"] * 2
+    assert changed(machine.role(node_bridges=VARIABLES["node_bridges"][:1])) > 0
+    assert "inner" not in machine.run("ip -br link")
+    machine.role()
+
+
+def test_an_address_of_the_machines_own_network_is_refused_and_nothing_is_changed(machine: Machine) -> None:
+    output = machine.role(node_bridges=[{"name": "bad", "addresses": ["198.51.100.1/24"]}])
+    assert machine.returncode != 0
+    assert "is that of host0" in " ".join(output.split())
+    assert "bad" not in machine.run("ip -br link")
+
+
+def test_an_instance_has_a_unit_that_may_write_nowhere_else(machine: Machine) -> None:
+    machine.do("deploy", "tight", f"touch /etc/x; touch /var/lib/unikernel-fleet/x; ls /dev/kvm; {LIVES}")
+    assert machine.units("unikernel-fleet-unix@tight:*") == ["unikernel-fleet-unix@tight:1.service"]
+    console = "\n".join(machine.until("tight", alive=[1])["console"])
+    assert "'/etc/x': Read-only file system" in console
+    assert "'/var/lib/unikernel-fleet/x': Read-only file system" in console
+    assert "cannot access '/dev/kvm'" in console
+
+
+def test_nothing_of_a_release_that_ends_is_left_in_its_unit(machine: Machine) -> None:
+    machine.do("deploy", "strays", "setsid env -i setsid sleep 4321 & exec sleep 1000")
+    machine.do("deploy", "strays", LIVES)
+    assert machine.units("unikernel-fleet-unix@strays:*") == ["unikernel-fleet-unix@strays:2.service"]
+    assert machine.run("pgrep -f '[s]leep 4321' || echo none").split() == ["none"]
+
+
+def test_an_instance_outlives_its_killed_waiter_and_is_stopped_all_the_same(machine: Machine) -> None:
+    machine.do("deploy", "waiterless", LIVES)
+    machine.run("kill -9 $(systemctl show -p MainPID --value unikernel-fleet-unix@waiterless:1)")
+    assert machine.until("waiterless", alive=[1])["phase"] == "stable"
+    machine.do("deploy", "waiterless", f"{LIVES} ")
+    machine.until("waiterless", alive=[2])
+
+
+def test_restarts_are_the_waiters_with_its_back_off(machine: Machine) -> None:
+    machine.do("deploy", "flaps", "sleep 0.2; exit 1", "0", "50", "on_failure")
+    give_up = time.monotonic() + 20
+    while machine.do("show", "flaps")["restarts"].get("1", 0) < 2:
+        assert time.monotonic() < give_up
+        time.sleep(0.3)
+    machine.do("deploy", "flaps", LIVES)
+
+
+def test_a_killed_guard_is_started_again_and_takes_the_trial_up(machine: Machine) -> None:
+    first = machine.do("deploy", "guarded", LIVES, "120")
+    machine.until("guarded", verdict="pass")
+    assert machine.do("confirm", "guarded", first)
+    trial = machine.do("deploy", "guarded", f"{LIVES} ", "120")
+    unit = f"unikernel-fleet-trial-guarded-{trial}"
+    machine.until("guarded", verdict="pass", alive=[2])
+    machine.run(f"kill -9 $(systemctl show -p MainPID --value {unit})")
+    time.sleep(1.0)
+    assert machine.run(f"systemctl show -p NRestarts --value {unit}").strip() == "1"
+    machine.run("systemctl kill --signal=SIGKILL unikernel-fleet-unix@guarded:2")
+    shown = machine.until("guarded", phase="stable", alive=[1])
+    assert shown["ended"][0] == "rolled_back"
+
+
+def test_two_sweeps_at_once_give_an_open_trial_one_guard_again(machine: Machine) -> None:
+    trial = machine.do("deploy", "swept", LIVES, "120")
+    unit = f"unikernel-fleet-trial-swept-{trial}.service"
+    machine.run(f"systemctl stop {unit}")
+    sweep = "python3 -I /var/lib/unikernel-fleet/guard.pyz --root /var/lib/unikernel-fleet sweep swept"
+    machine.run(f"{sweep} & one=$!; {sweep} && wait $one")
+    assert machine.units("unikernel-fleet-trial-swept-*") == [unit]
+    machine.until("swept", verdict="pass")
+    assert machine.do("confirm", "swept", trial)
+
+
+def test_after_a_power_loss_the_trial_is_reverted_and_all_start_in_their_order(machine: Machine) -> None:
+    for name, order in (("late", "90"), ("early", "10"), ("between", "40")):
+        machine.do("deploy", name, LIVES, "0", order)
+    machine.do("deploy", "between", f"{LIVES} ", "600", "40")
+    machine.power_loss()
+    give_up = time.monotonic() + 30
+    while "Finished" not in (
+        log := machine.run("journalctl -b --no-pager -o cat -u unikernel-fleet-guard-boot.service")
+    ):
+        assert time.monotonic() < give_up, log
+        time.sleep(0.3)
+    order = [line.split(":")[0] for line in log.splitlines() if line.split(":")[0] in ("early", "between", "late")]
+    assert order == ["early", "between", "late"]
+    shown = machine.do("show", "between")
+    assert shown["alive"] == [1]
+    assert shown["ended"] == ["rolled_back", "the machine was booted before the trial was confirmed"]
+    assert machine.do("show", "late")["alive"] == [1]
+    assert "192.0.2.1/24" in machine.run("ip -br addr show dev service")
+    assert machine.units("unikernel-fleet-guard-sweep.timer") == ["unikernel-fleet-guard-sweep.timer"]
+
+
+def test_it_is_not_taken_away_while_there_are_unikernels_and_then_leaves_no_trace(machine: Machine) -> None:
+    output = machine.role(node_state="absent")
+    assert machine.returncode != 0
+    assert "This node still has unikernels" in output
+    assert machine.units("unikernel-fleet-guard-sweep.timer") == ["unikernel-fleet-guard-sweep.timer"]
+    assert changed(machine.role(node_state="absent", node_uninstall_force=True)) > 0
+    assert machine.units("unikernel-fleet*") == []
+    assert machine.run(SURVEY) == machine.before  # type: ignore[attr-defined]
+    assert changed(machine.role(node_state="absent")) == 0
+
+
+def test_another_system_is_refused_with_what_to_do(machine: Machine) -> None:
+    output = machine.role("-e", '{"node_supported": {"Debian": ["1"]}}', "--check")
+    assert machine.returncode != 0
+    assert "made for Debian 12 and 13 and Ubuntu 24.04" in " ".join(output.split())
