@@ -82,7 +82,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.gua
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import specs
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(argument_spec=specs(ARGUMENTS), supports_check_mode=True)
     with failing(module):
         module.exit_json(**set_guard(module.params, module.check_mode))

@@ -173,8 +173,8 @@ options:
     description:
       - The network devices of its guest and the bridges of the node that they are plugged into. The bridges must exist;
         role C(unikernel.fleet.node) makes them.
-      - A unikernel (O(driver=solo5)) has exactly those that its image declares. A process (O(driver=unix)) with networks
-        lives in a network namespace of its own; without, it uses the node's network.
+      - A unikernel (O(driver=solo5)) has exactly those that its image declares. A process (O(driver=unix)) with
+        networks lives in a network namespace of its own; without, it uses the node's network.
     type: list
     elements: dict
     suboptions:
