@@ -80,6 +80,7 @@ test: venv-dev tree ## run everything below that belongs to a change; ends with 
 	@status=0; \
 	$(MAKE) -j$(JOBS) lint sanity || status=1; \
 	FLEET_FORM=short $(MAKE) unit unit-others molecule faults || status=1; \
+	$(STEP) machines --skipped "boots machines and takes minutes; make machines runs it, as root" || status=1; \
 	$(DEV)/python tools/summary.py $(REPORTS) || status=1; \
 	exit $$status
 
@@ -133,7 +134,7 @@ importer: venv-dev venv-importer copy ## check what Galaxy checks when a release
 
 # --- Tests
 
-.PHONY: unit unit-others sanity molecule faults fuzz live-test bench
+.PHONY: unit unit-others sanity molecule machines faults fuzz live-test bench
 unit: venv-dev tree ## run the unit and property tests
 	@$(STEP) unit -- $(PYTEST) -n $(JOBS) --junitxml=$(REPORTS)/unit.xml tests/unit
 
@@ -144,7 +145,11 @@ sanity: venv-dev copy ## run ansible-test sanity, on a node's oldest and newest 
 	@$(STEP) sanity -- $(DEV)/python tools/sanity.py $(BUILD) $$(tools/find_python.sh ends)
 
 molecule: venv-dev tree ## run the scenarios in extensions/molecule: real deployments on this machine
-	@PATH="$(DEV):$$PATH" $(STEP) molecule -- molecule test --all --report
+	@PATH="$(DEV):$$PATH" $(STEP) molecule -- molecule test --all --exclude nodes --report
+
+machines: venv-dev tree ## boot machines with systemd as containers (root, systemd-container, mmdebstrap), and manage them
+	@PATH="$(DEV):$$PATH" $(STEP) molecule-nodes -- molecule test --scenario-name nodes --report
+	@$(STEP) machines -- $(PYTEST) --junitxml=$(REPORTS)/machines.xml tests/machines
 
 faults: venv-dev tree ## kill, cut, fill and corrupt: every step of a real swap interrupted
 	@$(STEP) faults -- $(PYTEST) -n $(JOBS) --junitxml=$(REPORTS)/faults.xml tests/faults

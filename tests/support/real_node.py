@@ -19,8 +19,9 @@ from typing import Any, Optional
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.declaration import checks_from
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import CheckSpec, Schedule
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.clock import SystemClock
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.process_driver import ProcessDriver
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.protocol import Driver
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.unix import UnixDriver
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.unix import UnixGuest
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.images.store import ImageStore
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import NodeLayout
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import Exit
@@ -120,7 +121,7 @@ def real_node(root: Path, reached: Callable[[str], None] = lambda step: None, ah
     """The node below ``root``; ``reached`` is called at the journal's steps and within swaps."""
     layout = NodeLayout(root / "state")
     store = ImageStore(layout)
-    driver: Driver = UnixDriver(layout, store, WatchedSupervisor(reached))
+    driver: Driver = ProcessDriver(UnixGuest(), layout, store, WatchedSupervisor(reached))
     return Node(layout, store, lambda name: driver, LaterClock(ahead_s), reached)
 
 

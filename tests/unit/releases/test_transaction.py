@@ -394,6 +394,26 @@ def test_going_back_restores_image_and_configuration_and_holds_what_is_left(flee
         declare(fleet, "two", memory_mib=64, arguments=["--b"])
 
 
+def test_an_image_that_was_gone_back_from_is_held_however_it_inherits_its_configuration(fleet: FleetNode) -> None:
+    declare(fleet, "one", memory_mib=32)
+    declare(fleet, "two", memory_mib=64)
+    roll_back_to(fleet)
+    with pytest.raises(Held, match="rolled back by the test"):
+        declare(fleet, "two")  # with the 32 MiB of the release that was gone back to
+    assert fleet.running(NAME) == "one"
+    assert declare(fleet, "two", replace(AT_ONCE, retry_failed=True)).changed
+    assert state_of(fleet).held == ()
+
+
+def test_going_back_from_a_configuration_holds_that_and_not_the_image(fleet: FleetNode) -> None:
+    declare(fleet, "one", memory_mib=32)
+    declare(fleet, "one", memory_mib=64)
+    roll_back_to(fleet)
+    with pytest.raises(Held):
+        declare(fleet, "one", memory_mib=64)
+    assert declare(fleet, "one", memory_mib=48).changed
+
+
 def test_going_back_twice_goes_back_two_releases(fleet: FleetNode) -> None:
     for content in ("one", "two", "three"):
         declare(fleet, content)

@@ -308,7 +308,11 @@ def _decided(
     elsewhere: Sequence[str],
     target: str,
 ) -> tuple[PlanAction, str, Optional[str]]:
-    hold = next((h for h in report.get("held") or () if h["fingerprint"] == target), None)
+    runs = one.wanted is Wanted.RUNNING
+    hold = next(
+        (h for h in report.get("held") or () if h["fingerprint"] == target or (runs and h.get("sha256") == sha256)),
+        None,
+    )
     if hold is not None and not one.retry_failed and not (equal and not drift):
         return PlanAction.HELD, f"held since {hold['at']}: {hold['reason']}", None
     if release is None:

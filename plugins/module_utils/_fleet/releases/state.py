@@ -114,6 +114,8 @@ class Held:
     at: str
     build: str
     """For people."""
+    sha256: Optional[str] = None
+    """Set where the image itself is unwanted: then every release of it is held, however it is configured."""
 
 
 @dataclass(frozen=True)
@@ -259,7 +261,12 @@ def confirmed(state: State, at: str) -> State:
             kept.setdefault(fingerprint(state.salt, release), release)
     same_as_before = fingerprint(state.salt, state.current) == target
     if trial.hold_origin and state.current is not None and not same_as_before:
-        state = _hold(state, state.current, trial.id, f"rolled back by {trial.holder.who}", at)
+        # What is left out of a declaration is inherited from the release that was gone back to, so the image that was
+        # left would come back under another configuration, with another fingerprint.
+        kept_image = trial.candidate is not None and trial.candidate.image == state.current.image
+        unwanted = None if kept_image else state.current.image.sha256
+        state = _hold(state, state.current, trial.id, f"rolled back by {trial.holder.who}", at, unwanted)
+    state = released_from_hold(state, trial.candidate)
     return replace(
         state,
         phase=Phase.STABLE,
@@ -275,7 +282,6 @@ def confirmed(state: State, at: str) -> State:
             release=trial.candidate.number if trial.candidate else None,
             verdict=trial.verdict,
         ),
-        held=tuple(h for h in state.held if h.fingerprint != target),
         failed_reverts=0,
         # Not the present boot: after a power cut between commit point and here, nobody has started it yet.
         started_boot_id=trial.boot_id,
@@ -333,14 +339,18 @@ def restarted(state: State, boot_id: str) -> State:
 
 def released_from_hold(state: State, release: Optional[Release]) -> State:
     """``retry_failed``: forget that this release failed before."""
-    target = fingerprint(state.salt, release)
-    return replace(state, held=tuple(h for h in state.held if h.fingerprint != target))
+    return replace(state, held=tuple(hold for hold in state.held if not _applies(hold, state, release)))
 
 
 def hold_on(state: State, release: Optional[Release]) -> Optional[Held]:
     """The record of an earlier failure of the same release, if there is one."""
-    target = fingerprint(state.salt, release)
-    return next((h for h in state.held if h.fingerprint == target), None)
+    return next((hold for hold in state.held if _applies(hold, state, release)), None)
+
+
+def _applies(hold: Held, state: State, release: Optional[Release]) -> bool:
+    if hold.fingerprint == fingerprint(state.salt, release):
+        return True
+    return hold.sha256 is not None and release is not None and release.running and release.image.sha256 == hold.sha256
 
 
 def verdict_failed(trial: Trial) -> bool:
@@ -351,8 +361,10 @@ def _hold_if_to_blame(state: State, trial: Trial, at: str) -> State:
     return _hold(state, trial.candidate, trial.id, trial.reason, at) if trial.blame else state
 
 
-def _hold(state: State, release: Optional[Release], trial: str, reason: str, at: str) -> State:
-    entry = Held(fingerprint(state.salt, release), trial, reason, at, described(release))
+def _hold(
+    state: State, release: Optional[Release], trial: str, reason: str, at: str, sha256: Optional[str] = None
+) -> State:
+    entry = Held(fingerprint(state.salt, release), trial, reason, at, described(release), sha256)
     return replace(state, held=(*released_from_hold(state, release).held, entry)[-MOST_HELD:])
 
 

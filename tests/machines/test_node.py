@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(REASON is not None, reason=f"no machine with systemd can be booted here: {REASON}"),
 ]
 
-COLLECTION = Path(__file__).resolve().parents[3]
+COLLECTION = Path(__file__).resolve().parents[2]
 ON_NODE = (COLLECTION / "tests" / "support" / "on_node.py").read_text(encoding="utf-8")
 BOOT = "unikernel-fleet-guard-boot.service"
 LIVES = "echo up; exec sleep 1000"
