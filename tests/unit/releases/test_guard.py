@@ -201,10 +201,11 @@ def test_whoever_waits_for_the_verdict_of_a_killed_guard_gets_one(running: Guard
     assert running.answers("one default")
 
 
-def test_two_guards_of_one_trial_do_no_harm(running: Guarded) -> None:
+def test_a_trial_has_one_guard_however_often_it_is_asked_for(running: Guarded) -> None:
     checks = checks_from([says(running.port, "^never")], None)
-    trial = running.declare(answering("bad"), trial_options(says(running.port, "^never"), deadline_s=0.3))
-    arm(running.layout, NAME, trial, checks)
+    trial = running.declare(answering("bad"), trial_options(says(running.port, "^never"), deadline_s=1.0))
+    with pytest.raises(DriverError, match="has a guard already"):
+        arm(running.layout, NAME, trial, checks)
     assert running.waited(trial).standing is Standing.ROLLED_BACK
     assert running.answers("one default")
     assert within(2.0, lambda: not running.guards())

@@ -10,6 +10,7 @@ as Linux' vmlinux and Unikraft have it), or a 32-bit one with a multiboot header
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 from typing import BinaryIO, Optional
@@ -88,10 +89,10 @@ def _names_pvh_entry(notes: bytes) -> bool:
 
 
 def _at(file: BinaryIO, offset: int, size: int) -> bytes:
-    try:
-        file.seek(offset)
-    except (OverflowError, ValueError):
+    # Some file systems refuse to seek beyond their largest file, so a damaged offset is not even tried.
+    if not 0 <= offset <= os.fstat(file.fileno()).st_size:
         return b""
+    file.seek(offset)
     return file.read(size)
 
 
