@@ -279,7 +279,8 @@ def test_a_guest_that_listens_is_asked_to_shut_down(machines: Machines) -> None:
 @pytest.mark.parametrize(
     ("does", "words"),
     [
-        ("panics", "its guest panicked"),
+        # Long all three: after its guest ended, QEMU 7.2 under TCG now and then says that it shuts down and does not.
+        pytest.param("panics", "its guest panicked", marks=pytest.mark.long),
         pytest.param("powers_off", "its guest powered off", marks=pytest.mark.long),
         pytest.param("restarts", "its guest restarted", marks=pytest.mark.long),
     ],
