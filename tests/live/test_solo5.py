@@ -99,7 +99,7 @@ class World:
             # A guard returns when its trial has ended, and it ends by our confirmation: so the guard has a thread.
             guard = threading.Thread(target=watch, args=(self.node, NAME, change.trial), daemon=True)
             guard.start()
-            until(lambda: self._decided(), within_s=15.0)
+            until(self._decided, within_s=15.0)
             with locked(self.node, NAME, Holder(who="the test")) as transaction:
                 if transaction.state.phase is Phase.ON_TRIAL:
                     transaction.confirm(change.trial)

@@ -95,7 +95,7 @@ class Client:
                 problem = sock.connect_ex((self.address, self.port))
                 if problem not in (0, 115):
                     end(sock, f"connect: {problem}")
-            for key, _ in selector.select(max(0.0, min(next_s - time.monotonic(), 0.002))):
+            for key, _unused in selector.select(max(0.0, min(next_s - time.monotonic(), 0.002))):
                 sock = key.fileobj  # type: ignore[assignment]
                 state = pending[sock]
                 try:

@@ -11,5 +11,5 @@ VERSION = "0.1.0"
 
 def ordered(version: str) -> tuple[tuple[int, ...], bool, str]:
     """What versions are compared by (semantic versioning: a pre-release comes before its release)."""
-    release, _, early = version.partition("+")[0].partition("-")
+    release, _unused, early = version.partition("+")[0].partition("-")
     return tuple(int(part) if part.isdigit() else 0 for part in release.split(".")), not early, early

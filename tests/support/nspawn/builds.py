@@ -59,8 +59,8 @@ def publish_build(repository: Path, name: str, version: int, behaviour: str = "w
 
 def main(repository: str, *words: str) -> int:
     for word in words:
-        name, _, rest = word.partition("=")
-        version, _, behaviour = rest.partition(":")
+        name, _unused, rest = word.partition("=")
+        version, _unused, behaviour = rest.partition(":")
         publish_build(Path(repository), name, int(version), behaviour or "works")
     return 0
 

@@ -27,22 +27,22 @@ def reasons(*wanted: Declared) -> list[tuple[PlanAction, str]]:
 
 
 def test_derived_macs_are_apart() -> None:
-    assert [action for action, _ in reasons(declared("one"), declared("two"))] == [PlanAction.DEPLOY] * 2
+    assert [action for action, _unused in reasons(declared("one"), declared("two"))] == [PlanAction.DEPLOY] * 2
 
 
 def test_one_mac_twice_on_a_bridge_is_refused_for_both() -> None:
     mac = "00:80:41:00:00:01"
     found = reasons(declared("one", mac=mac), declared("two", mac=mac.upper()), declared("three"))
-    assert [action for action, _ in found] == [PlanAction.UNKNOWN, PlanAction.UNKNOWN, PlanAction.DEPLOY]
+    assert [action for action, _unused in found] == [PlanAction.UNKNOWN, PlanAction.UNKNOWN, PlanAction.DEPLOY]
     assert f"the MAC {mac} is declared for one and two" in found[0][1]
 
 
 def test_a_declared_mac_may_be_the_derived_one_of_another() -> None:
     found = reasons(declared("hello"), declared("two", mac="00:80:41:cd:8a:eb"))
-    assert [action for action, _ in found] == [PlanAction.UNKNOWN] * 2
+    assert [action for action, _unused in found] == [PlanAction.UNKNOWN] * 2
 
 
 def test_another_bridge_or_node_is_no_clash() -> None:
     mac = "00:80:41:00:00:01"
     found = reasons(declared("one", mac=mac), declared("two", "br1", mac), declared("three", mac=mac, node="dom1"))
-    assert [action for action, _ in found] == [PlanAction.DEPLOY] * 3
+    assert [action for action, _unused in found] == [PlanAction.DEPLOY] * 3

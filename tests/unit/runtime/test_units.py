@@ -122,7 +122,8 @@ def test_the_choice_gives_the_supervisor(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(choice, "this_machine", lambda: choice.Machine(True, "systemd", True))
     assert isinstance(choice.choose(layout, "unix"), SystemdSupervisor)
     monkeypatch.setattr(choice, "this_machine", lambda: choice.Machine(False, "systemd", True))
-    assert type(choice.choose(layout, "unix")) is DetachedSupervisor
+    chosen = choice.choose(layout, "unix")
+    assert isinstance(chosen, DetachedSupervisor) and not isinstance(chosen, SystemdSupervisor)
 
 
 def test_a_unit_belongs_to_the_folder_of_an_instance_and_to_no_other() -> None:

@@ -21,7 +21,6 @@ class Guest(Protocol):
     @property
     def driver(self) -> str:
         """The word in ``unikernel_driver``."""
-        ...
 
     @property
     def port_kind(self) -> PortKind: ...
@@ -29,31 +28,24 @@ class Guest(Protocol):
     def refusals(self, release: Release, image: Path) -> list[str]:
         """What forbids the release here, in clauses; the image is verified. Networks and memory are looked at by the
         driver itself."""
-        ...
 
     def memory_mib(self, release: Release) -> Optional[int]:
         """What an instance takes at most; None when that is not known."""
-        ...
 
     def process_spec(
         self, name: str, release: Release, image: Path, folder: Path, ports: Sequence[Port]
     ) -> ProcessSpec:
         """How it is run: with its files in the instance's folder and its ports, which exist by then."""
-        ...
 
     def explained(self, release: Optional[Release], exit: Exit, console: Callable[[int], tuple[str, ...]]) -> Exit:
         """How an instance ended, in the words of its kind; ``console`` gives its last lines."""
-        ...
 
     def trouble(self, folder: Path) -> Optional[str]:
         """Why a guest whose process lives does not run all the same; None when nothing says so."""
-        ...
 
     def ask_to_end(self, release: Release, folder: Path) -> bool:
         """Ask the guest itself to end, where its kind can be asked and it listens. Whether it was asked: then its
         grace is waited for before its process is told."""
-        ...
 
     def is_its_own_program(self) -> bool:
         """Whether the image of a running instance can be taken from its process, because it is the program itself."""
-        ...

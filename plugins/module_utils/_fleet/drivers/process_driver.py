@@ -47,11 +47,9 @@ class Images(Protocol):
 
     def verify(self, image: Image) -> Path:
         """Path of the image, whose bytes were read and found right; else ImageMissing."""
-        ...
 
     def add_file(self, path: Path) -> Image:
         """Put a file's bytes into the store."""
-        ...
 
 
 class ProcessDriver:

@@ -123,7 +123,7 @@ class QemuGuest:
             said = console(CONSOLE_LINES)
         except DriverError:
             said = ()
-        own_words, _, remark = exit.meaning.partition(";")
+        own_words, _unused, remark = exit.meaning.partition(";")
         # A supervisor's own remark, that it was given up for instance, stays.
         return replace(exit, meaning=meaning(exit.status, own_words, said) + (f";{remark}" if remark else ""))
 

@@ -87,7 +87,7 @@ class Solo5Guest:
         self, name: str, release: Release, image: Path, folder: Path, ports: Sequence[Port]
     ) -> ProcessSpec:
         try:
-            abi, _ = _notes(image)
+            abi, _unused = _notes(image)
         except (ImageError, OSError) as error:
             raise DriverError(f"its image cannot be run: {error}") from error
         path = tender(self._layout, abi.target) if abi is not None else None

@@ -71,7 +71,9 @@ def _has_pvh_entry(file: BinaryIO, start: bytes) -> bool:
         return False
     segments = _at(file, table, min(count, _MOST_SEGMENTS) * _SEGMENT_BYTES)
     for index in range(len(segments) // _SEGMENT_BYTES):
-        kind, _, offset, _, _, length = struct.unpack_from("<IIQQQQ", segments, index * _SEGMENT_BYTES)
+        kind, _unused, offset, _unused, _unused, length = struct.unpack_from(
+            "<IIQQQQ", segments, index * _SEGMENT_BYTES
+        )
         if kind == _PT_NOTE and _names_pvh_entry(_at(file, offset, min(length, _MOST_NOTE_BYTES))):
             return True
     return False

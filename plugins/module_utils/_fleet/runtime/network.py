@@ -89,7 +89,8 @@ def making(port: Port, mtu: int) -> list[Command]:
         owner = ("user", port.owner) if port.owner is not None else ()
         made: list[Command] = [("tuntap", "add", "dev", name, "mode", "tap", *owner)]
     else:
-        assert port.namespace is not None
+        if port.namespace is None:
+            raise AssertionError(f"{name}: a pair has its other end in a namespace")
         peer: Command = ("peer", "name", port.device, "address", port.mac, "mtu", str(mtu), "netns", port.namespace)
         made = [("link", "add", "dev", name, "type", "veth", *peer)]
     return [*made, ("link", "set", "dev", name, "alias", port.label, "mtu", str(mtu), "address", port_mac(name))]

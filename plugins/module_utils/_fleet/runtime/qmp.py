@@ -99,7 +99,7 @@ class _Lines:
             if not chunk:
                 raise ConnectionError
             self._read += chunk
-        line, _, self._read = self._read.partition(b"\n")
+        line, _unused, self._read = self._read.partition(b"\n")
         message = json.loads(line)
         if not isinstance(message, dict):
             raise ValueError(message)

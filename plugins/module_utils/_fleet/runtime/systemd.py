@@ -102,7 +102,6 @@ def _start(unit: str, answers: int, go: int, first: Callable[[], None]) -> Optio
         stderr=subprocess.PIPE,
         env=_environment(),
     ) as starting:
-        assert starting.stderr is not None
         try:
             if not _ready(answers, starting, deadline):
                 return _why_not(unit, starting)
