@@ -57,6 +57,7 @@ ARGUMENTS = {
     "elsewhere": {"type": "str", "default": "unikernel_fleet_elsewhere"},
     "compare": {"type": "bool", "default": True},
     "remove": {"type": "bool", "default": False},
+    "ignore_silent": {"type": "bool", "default": False},
     "show": {"type": "str", "choices": ["changes", "all", "nothing"], "default": "changes"},
     "json_path": {"type": "path"},
 }
@@ -87,7 +88,8 @@ class ActionModule(ActionBase):
             Display().warning(f"Whether what is to be deployed runs on {node} already is not known: {why}")
         lookups = lookups_of(declarations, answers.running_sha256)
         builds = _look_up(lookups, arguments["compare"])
-        made = plan(lookups.declared, builds, answers.reports, answers.silent, arguments["remove"])
+        silent = {**answers.silent_elsewhere, **answers.silent}
+        made = plan(lookups.declared, builds, answers.reports, silent, arguments["remove"], arguments["ignore_silent"])
         if arguments["json_path"]:
             _write_json(Path(arguments["json_path"]).expanduser(), plan_data(made))
         if arguments["show"] != "nothing":

@@ -70,6 +70,12 @@ options:
       - Plan the removal of what runs on the nodes and is not declared any more. Refused under C(--limit).
     type: bool
     default: false
+  ignore_silent:
+    description:
+      - Deploy what is not on its node even if it may still run on another node that did not answer. Otherwise it is
+        V(unknown), because two copies of one service are worse than none.
+    type: bool
+    default: false
   show:
     description:
       - What to show in the terminal.

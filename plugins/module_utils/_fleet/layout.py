@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from .errors import InvalidDeclaration
 from .model import checked_name, checked_sha256
 
 DEFAULT_ROOT = "/var/lib/unikernel-fleet"
@@ -19,6 +20,13 @@ class NodeLayout:
     """Paths below the state folder of a node. Names and digests are checked here, so no path can leave it."""
 
     root: Path
+
+    def __post_init__(self) -> None:
+        # The guard works in "/" and a module somewhere else: a relative folder would be two.
+        if not self.root.is_absolute():
+            raise InvalidDeclaration(
+                f"The state folder {str(self.root)!r} has to be an absolute path. Nothing was changed."
+            )
 
     @property
     def images(self) -> Path:

@@ -112,6 +112,26 @@ def test_what_is_not_there_is_deployed(fleet: FleetNode) -> None:
     assert entry.action in CHANGING
 
 
+def test_what_may_run_on_a_node_that_did_not_answer_is_not_deployed_a_second_time(fleet: FleetNode) -> None:
+    builds, silent = {"key": found(fleet, "one")}, {"dom1": "its node dom1 did not answer: no route"}
+    entry = plan([declared()], builds, {NODE: {}}, silent).entries[0]
+    assert entry.action is PlanAction.UNKNOWN
+    assert entry.reason == "it is not on dom0, and dom1, where it may run, did not answer"
+    assert plan([declared()], builds, {NODE: {}}, silent, ignore_silent=True).entries[0].action is PlanAction.DEPLOY
+
+
+def test_a_silent_node_keeps_nobody_from_updating_what_is_seen_to_run(running: FleetNode) -> None:
+    builds, silent = {"key": found(running, "two")}, {"dom1": "its node dom1 did not answer: no route"}
+    entry = plan([declared()], builds, {NODE: reports(running)}, silent).entries[0]
+    assert entry.action is PlanAction.UPDATE
+
+
+def test_what_is_not_declared_is_not_counted_as_unchanged(running: FleetNode) -> None:
+    there = {NODE: reports(running)}
+    assert sum(plan([], {}, there, {}).summary.values()) == 0
+    assert plan([], {}, there, {}, remove=True).summary["remove"] == 1
+
+
 def test_the_same_is_unchanged_and_its_inheritance_is_named(running: FleetNode) -> None:
     entry = planned(running, declared(memory_mib=32), found(running, "one"))
     assert entry.action is PlanAction.UNCHANGED

@@ -13,12 +13,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Optional
 
 from ..errors import FleetError, InvalidDeclaration
-from ..layout import DEFAULT_ROOT
+from ..layout import DEFAULT_ROOT, NodeLayout
 from ..model import checked_name, checked_sha256
-from ..releases.plan import Declared
+from ..releases.plan import UNKNOWN_NODE, Declared
 from ..releases.proposal import Wanted, merged
 from ..sources.protocol import Lookup
 from .options import CONFIGURATION, PREFIX, configuration_given
@@ -47,7 +48,7 @@ def _read(host: str, variables_of: Callable[[str], Mapping[str, Any]]) -> Declar
     try:
         return declaration_of(host, variables_of(host))
     except FleetError as error:
-        return Declaration(Declared(host=host, name=host, node="?", error=str(error)))
+        return Declaration(Declared(host=host, name=host, node=UNKNOWN_NODE, error=str(error)))
 
 
 def declaration_of(host: str, variables: Mapping[str, Any]) -> Declaration:
@@ -59,6 +60,7 @@ def declaration_of(host: str, variables: Mapping[str, Any]) -> Declaration:
     declared = Declared(host=host, name=name, node=node)
     root = variables.get(PREFIX + "root") or DEFAULT_ROOT
     try:
+        NodeLayout(Path(str(root)))
         declared = replace(
             declared,
             wanted=_wanted(variables),
@@ -101,7 +103,11 @@ def names_asked_for(declarations: Sequence[Declaration]) -> dict[str, list[str]]
     askers = _askers(declarations)
     names: dict[str, list[str]] = {host: [] for host in askers.values()}
     for one in declarations:
-        if one.declared.node != "?" and one.declared.error is None and one.declared.wanted is not Wanted.ABSENT:
+        if (
+            one.declared.node != UNKNOWN_NODE
+            and one.declared.error is None
+            and one.declared.wanted is not Wanted.ABSENT
+        ):
             names[askers[one.declared.node, one.root]].append(one.declared.name)
     return names
 
@@ -123,7 +129,7 @@ def the_usual_root(declarations: Sequence[Declaration]) -> str:
 def _askers(declarations: Sequence[Declaration]) -> dict[tuple[str, str], str]:
     askers: dict[tuple[str, str], str] = {}
     for one in declarations:
-        if one.declared.node != "?":
+        if one.declared.node != UNKNOWN_NODE:
             askers.setdefault((one.declared.node, one.root), one.declared.host)
     return askers
 

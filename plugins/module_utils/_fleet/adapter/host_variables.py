@@ -14,6 +14,8 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from ..errors import InvalidDeclaration
+
 _MARKS = ("{{", "{%", "{#")
 _REFERENCE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}", re.ASCII)
 
@@ -33,10 +35,17 @@ def variables_reader(hostvars: Any, templar: Any, names: Collection[str]) -> Cal
             # Ansible leaves out of a host's raw variables only the way to those of the other hosts.
             scoped = templar.copy_with_new_env(available_variables={**raw, "hostvars": hostvars})
             for name in open_ones:
-                mine[name] = scoped.template(mine[name])
+                mine[name] = _templated(scoped, host, name, mine[name])
         return mine
 
     return variables_of
+
+
+def _templated(templar: Any, host: str, name: str, value: Any) -> Any:
+    try:
+        return templar.template(value)
+    except Exception as error:  # an undefined variable, a wrong vault password, an error in a filter: all are theirs
+        raise InvalidDeclaration(f"{host}: {name} cannot be templated: {error}") from error
 
 
 def _followed(value: Any, raw: Mapping[str, Any]) -> Any:

@@ -92,5 +92,6 @@ def with_answers_from_elsewhere(
 def _why(answer: Any) -> str:
     if not isinstance(answer, Mapping):
         return "it was not asked"
-    words = str(answer.get("msg") or answer.get("module_stderr") or "no reason was given").strip()
-    return words if len(words) <= 300 else words[:297] + "..."
+    said = [str(answer.get(key) or "").strip() for key in ("msg", "module_stderr", "module_stdout")]
+    words = "; ".join(part for part in said if part) or "no reason was given"
+    return words if len(words) <= 400 else words[:397] + "..."

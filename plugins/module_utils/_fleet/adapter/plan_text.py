@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
-from ..releases.plan import Plan, PlanAction, PlanEntry
+from ..releases.plan import UNKNOWN_NODE, Plan, PlanAction, PlanEntry
 from .difference import comparison_lines
 
 _SIGNS = {
@@ -37,7 +37,7 @@ def plan_text(plan: Plan, verbose: bool = False) -> str:
 
 
 def _headline(plan: Plan) -> str:
-    nodes = len({entry.node for entry in plan.entries})
+    nodes = len({entry.node for entry in plan.entries if entry.node != UNKNOWN_NODE})
     counts = [f"{count} {action}" for action, count in plan.summary.items() if count]
     return (
         f"Plan for {len(plan.entries)} unikernel{_s(len(plan.entries))} on {nodes} node{_s(nodes)}: "
@@ -52,7 +52,7 @@ def _entry_lines(entry: PlanEntry) -> Iterator[str]:
         return
     before = _build_words(entry.release.get("build") if entry.release else None)
     after = _build_words(entry.build)
-    if entry.action is PlanAction.UPDATE and after:
+    if entry.action in (PlanAction.UPDATE, PlanAction.ADOPT) and after and _another_image(entry):
         yield f"    build: {before or 'unknown'} -> {after}"
     elif entry.action is PlanAction.DEPLOY and after:
         yield f"    build: {after}"
@@ -67,6 +67,10 @@ def _entry_lines(entry: PlanEntry) -> Iterator[str]:
         yield f"    drift: {drift}"
     if entry.inherited:
         yield f"    inherited: {', '.join(entry.inherited)}"
+
+
+def _another_image(entry: PlanEntry) -> bool:
+    return bool(entry.build and entry.release and entry.build["sha256"] != entry.release["image"]["sha256"])
 
 
 def _build_words(build: Optional[Mapping[str, Any]]) -> str:

@@ -23,6 +23,9 @@ from ..sources.protocol import Lookup
 from .fingerprint import absent, fingerprint_from_parts, public_part, secrets_digests
 from .proposal import Wanted, merged
 
+UNKNOWN_NODE = "?"
+"""Where a unikernel is declared whose declaration does not say it."""
+
 
 class PlanAction(str, Enum):
     UNCHANGED = "unchanged"
@@ -121,7 +124,9 @@ class Plan:
 
     @property
     def summary(self) -> dict[str, int]:
-        counts = Counter(entry.action for entry in (*self.entries, *self.undeclared))
+        """How many declared unikernels there are of each action, and how many others are to be removed."""
+        counts = Counter(entry.action for entry in self.entries)
+        counts[PlanAction.REMOVE] += sum(entry.action is PlanAction.REMOVE for entry in self.undeclared)
         return {action.value: counts[action] for action in PlanAction}
 
 
@@ -135,11 +140,13 @@ def plan(
     running: NodeReports,
     silent_nodes: Mapping[str, str],
     remove: bool = False,
+    ignore_silent: bool = False,
 ) -> Plan:
     """Compare everything.
 
     ``builds``: answers of ``build_info`` by look-up key. ``silent_nodes``: why a node did not answer.
-    ``remove``: what nobody declares is to be removed.
+    ``remove``: what nobody declares is to be removed. ``ignore_silent``: what is not where it is declared is deployed
+    there even if it may run on a node that did not answer.
     """
     wanted_at = {(d.node, d.name) for d in declared}
     leftover = {
@@ -163,6 +170,8 @@ def plan(
             entry = _unknown(one, clash)
         else:
             entry = _planned(one, builds, running, silent_nodes, elsewhere)
+            if entry.action is PlanAction.DEPLOY and entry.release is None and not ignore_silent:
+                entry = _unknown_if_it_may_run_elsewhere(one, entry, silent_nodes)
         if entry.moved_from is not None:
             leftover.pop((entry.moved_from, one.name), None)
         entries.append(entry)
@@ -199,6 +208,14 @@ def _clashes_of_macs(declared: Sequence[Declared], running: NodeReports) -> dict
         if len(names) > 1
         for name in names
     }
+
+
+def _unknown_if_it_may_run_elsewhere(one: Declared, entry: PlanEntry, silent_nodes: Mapping[str, str]) -> PlanEntry:
+    """Two copies of one service are worse than none of a new one: both would answer for the same address."""
+    silent = sorted(node for node in silent_nodes if node != one.node)
+    if not silent:
+        return entry
+    return _unknown(one, f"it is not on {one.node}, and {', '.join(silent)}, where it may run, did not answer")
 
 
 _NOTHING_THERE: Mapping[str, Any] = {"known": True, "release": None, "salt": ""}
