@@ -25,7 +25,7 @@ RUNS = 3
 
 def plan_figures(folder: Path, unikernels: int) -> Figures:
     inventory = simulated_fleet.make(folder, unikernels, NODES, os.getpid())
-    command = [_playbook(), "-i", str(inventory), "unikernel.fleet.plan", "--forks", "10"]
+    command = [_playbook(), "-i", str(inventory), "unikernel.fleet.plan", "--forks", "5"]
     environment = {**os.environ, "ANSIBLE_PIPELINING": "true", "ANSIBLE_LOCALHOST_WARNING": "false"}
     return median_of(lambda: run(command, PROJECT, environment), RUNS)
 
