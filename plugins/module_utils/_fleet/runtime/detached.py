@@ -35,6 +35,7 @@ from . import waiter
 from .console import last_lines
 from .process import ProcessIdentity, alive, readings, send, wait_end
 from .supervisor import Phase, ProcessSpec, Standing, nothing
+from .waiter_source import waiter_source
 
 START_PATIENCE_S = 15.0
 """From the launch of the waiter to its answer; the disk may be slow, and an exec over a network too."""
@@ -220,7 +221,7 @@ def _launch_waiter(folder: Path, first: Callable[[], None]) -> Optional[dict[str
     """
     if not sys.executable:
         raise DriverError("This Python does not know its own path, so no waiter can be started with it.")
-    source = waiter.__loader__.get_source(waiter.__name__)  # type: ignore[union-attr]
+    source = waiter_source()
     # The interpreter may need these two to come up; nothing of this reaches the instance.
     environment = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
     wait_for_go, go = os.pipe()

@@ -16,7 +16,8 @@ from pathlib import Path
 from ..durable import make_folder, write_durably
 from ..errors import DriverError
 from ..layout import NodeLayout
-from . import units, waiter
+from . import units
+from .waiter_source import waiter_source
 
 INSTALLED = Path("/etc/systemd/system")
 """By role node: for good."""
@@ -66,15 +67,10 @@ def units_folder(layout: NodeLayout) -> Path:
     return INSTALLED if prepared else TRANSIENT
 
 
-def waiter_source() -> bytes:
-    source: str = waiter.__loader__.get_source(waiter.__name__)  # type: ignore[union-attr]
-    return source.encode("utf-8")
-
-
 def install_waiter(layout: NodeLayout) -> bool:
     """A copy that units can run: the library itself may come from the zip of an Ansible module. True when changed."""
     path = waiter_path(layout)
-    return _replace(path, waiter_source(), 0o644)
+    return _replace(path, waiter_source().encode("utf-8"), 0o644)
 
 
 def write_units(files: Mapping[str, str], folder: Path) -> bool:
