@@ -20,7 +20,11 @@ NAME = "ansible_collections.unikernel.fleet.plugins.module_utils._fleet"
 
 # A layer may import from itself and from those of a lower height; files directly in the library are the lowest.
 # Beside each other: no imports between them, apart from those named in BESIDE.
-HEIGHT = {"": 0, "albatross": 1, "checks": 1, "images": 1, "runtime": 1, "sources": 1, "drivers": 2, "releases": 3, "adapter": 4}
+HEIGHT = {
+    **{"": 0},
+    **{layer: 1 for layer in ("albatross", "checks", "images", "runtime", "sources")},
+    **{"drivers": 2, "releases": 3, "adapter": 4},
+}
 BESIDE: frozenset[tuple[str, str]] = frozenset()
 STANDS_ON_ANSIBLE = frozenset({"adapter"})
 

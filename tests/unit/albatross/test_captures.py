@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross import wire
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.errors import Malformed
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.messages import (

@@ -333,10 +333,9 @@ class Record(Kind[T]):
 
     def write(self, value: T) -> bytes:
         for name, default in self.unsaid.items():
-            if getattr(value, name) != default:
-                raise Unsendable(
-                    f"{name}: {getattr(value, name)!r} cannot be said to a server of this generation; only {default!r} can"
-                )
+            told = getattr(value, name)
+            if told != default:
+                raise Unsendable(f"{name}: {told!r:.200} cannot be said to a server of this generation, {default!r} can")
         octets = []
         for part in self.parts:
             item = getattr(value, part.name)
