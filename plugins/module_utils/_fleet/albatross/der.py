@@ -335,7 +335,7 @@ class Record(Kind[T]):
         for name, default in self.unsaid.items():
             told = getattr(value, name)
             if told != default:
-                raise Unsendable(f"{name}: {told!r:.200} cannot be said to a server of this generation, {default!r} can")
+                raise Unsendable(f"{name}: {told!r:.200} cannot be said to a server of this generation")
         octets = []
         for part in self.parts:
             item = getattr(value, part.name)

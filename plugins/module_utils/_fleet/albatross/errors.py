@@ -17,7 +17,7 @@ class Malformed(FleetError):
 
     def within(self, place: str) -> Malformed:
         """The same, told from one level further out."""
-        return Malformed(f"{place}: {self}" if str(self)[:1] != "[" else f"{place}{self}")
+        return Malformed(f"{place}: {self}")
 
 
 class Unsendable(DriverError):

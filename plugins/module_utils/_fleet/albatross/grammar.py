@@ -200,8 +200,14 @@ ARGUMENT_FORMS: dict[Generation, Kind[UnikernelArguments]] = {
 }
 
 
+def _told(restart: Restart) -> UnikernelArguments:
+    if restart.arguments is None:
+        raise Unsendable("a restart without arguments")
+    return restart.arguments
+
+
 def _restart_form(number: int, form: Generation) -> Case:
-    kind = As(ARGUMENT_FORMS[form], lambda told: Restart(told, form), lambda restart: restart.arguments)
+    kind = As(ARGUMENT_FORMS[form], lambda told: Restart(told, form), _told)
     return Case(number, kind, lambda restart: restart.form is form)
 
 
