@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.errors import Unsendable
@@ -40,6 +42,11 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.r
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.sendable import checked
 
+
+def create(**told: Any) -> Create:
+    return Create(UnikernelConfig(**{"image": b"x", **told}))
+
+
 HELLO, DEV = Name((), "hello"), Name(("dev",))
 V2_6, V2_7 = Generation.V2_6, Generation.V2_7
 POLICY = Policy((0,), 1, 32, ())
@@ -50,7 +57,7 @@ POLICY = Policy((0,), 1, 32, ())
     [
         (ROOT, ListUnikernels()),
         (HELLO, ListUnikernels()),
-        (HELLO, Create(UnikernelConfig(networks=(NetworkUse("a"), NetworkUse("b")), blocks=(BlockUse("a"),)))),
+        (HELLO, create(networks=(NetworkUse("a"), NetworkUse("b")), blocks=(BlockUse("a"),))),
         (HELLO, Restart()),
         (HELLO, Destroy()),
         (HELLO, GetImage()),
@@ -77,22 +84,23 @@ def test_what_a_server_takes_may_be_sent(name: Name, command: Command) -> None:
             (name, command, "needs the name of one thing")
             for name in (ROOT, DEV, Name((), "."))
             for command in (
-                *(Create(UnikernelConfig()), Restart(), Destroy(), GetImage(), AddBlock(8), RemoveBlock()),
+                *(create(), Restart(), Destroy(), GetImage(), AddBlock(8), RemoveBlock()),
                 *(SetBlock(), DumpBlock(), SubscribeConsole(count=1)),
             )
         ),
         *((HELLO, command, "needs a path") for command in (AddPolicy(POLICY), RemovePolicy(), ListInactiveConsoles())),
         (HELLO, AddConsole(5), "only albatrossd"),
-        (HELLO, Create(UnikernelConfig(cpus=())), "never runs"),
-        (HELLO, Create(UnikernelConfig(cpus=(-1,))), "never runs"),
+        (HELLO, create(cpus=()), "never runs"),
+        (HELLO, create(cpus=(-1,)), "never runs"),
         (HELLO, Restart(UnikernelArguments(cpus=())), "never runs"),
-        (HELLO, Create(UnikernelConfig(memory_mib=0)), "the guest dies"),
-        (HELLO, Create(UnikernelConfig(vcpus=0)), "virtual CPUs"),
-        (HELLO, Create(UnikernelConfig(startup=-1)), "startup: -1"),
-        (HELLO, Create(UnikernelConfig(arguments=("a\0b",))), "NUL"),
-        (HELLO, Create(UnikernelConfig(networks=(NetworkUse("a"), NetworkUse("a", "b")))), "two network devices"),
-        (HELLO, Create(UnikernelConfig(blocks=(BlockUse("a"), BlockUse("a", "b")))), "two block devices"),
-        (HELLO, Create(UnikernelConfig(blocks=(BlockUse(""),))), "without a name"),
+        (HELLO, create(image=b""), "an empty image"),
+        (HELLO, create(memory_mib=0), "the guest dies"),
+        (HELLO, create(vcpus=0), "virtual CPUs"),
+        (HELLO, create(startup=-1), "startup: -1"),
+        (HELLO, create(arguments=("a\0b",)), "NUL"),
+        (HELLO, create(networks=(NetworkUse("a"), NetworkUse("a", "b"))), "two network devices"),
+        (HELLO, create(blocks=(BlockUse("a"), BlockUse("a", "b"))), "two block devices"),
+        (HELLO, create(blocks=(BlockUse(""),)), "without a name"),
         (HELLO, AddBlock(0), "leaves a file behind"),
         (DEV, AddPolicy(Policy((), 1, 32, ())), "a policy needs"),
         (DEV, AddPolicy(Policy((0,), 0, 32, ())), "a policy needs"),

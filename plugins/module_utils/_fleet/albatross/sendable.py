@@ -52,6 +52,8 @@ def checked(name: Name, command: Command, generation: Generation) -> None:
     if isinstance(command, (Create, Restart, ListUnikernels)) and command.form is not generation:
         raise _refused(f"it is in the words of generation {command.form.value}, the server is of {generation.value}")
     if isinstance(command, Create):
+        if not command.config.image:
+            raise _refused("an empty image is found out after what ran was killed")
         _check_arguments(command.config)
     elif isinstance(command, Restart) and command.arguments is not None:
         _check_arguments(command.arguments)
