@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
-from ..clock import Clock, SystemClock
+from ..clock import Clock, Now, SystemClock
 from ..drivers.protocol import Driver
 from ..drivers.registry import open_driver
 from ..errors import DriverError, ImageMissing, Inhibited
@@ -18,7 +18,6 @@ from ..images.store import ImageStore
 from ..layout import NodeLayout
 from ..model import Instance, Release
 from .journal import Journal
-from .settlement import Now
 from .state import State
 
 
