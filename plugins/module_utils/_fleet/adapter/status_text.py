@@ -44,8 +44,11 @@ def status_of(declared: Sequence[Declared], answers: NodeAnswers) -> list[Status
     return found
 
 
-def status_text(status: Sequence[Status]) -> str:
-    return "\n".join(line for one in status for line in _lines(one)) + "\n"
+def status_text(status: Sequence[Status], frozen: Mapping[str, str]) -> str:
+    """``frozen``: nodes that refuse all changes, and what they say about it."""
+    lines = [f"! {node}: {why}" for node, why in sorted(frozen.items())]
+    lines += [line for one in status for line in _lines(one)]
+    return "\n".join(lines) + "\n"
 
 
 def _trouble(one: Declared, report: Optional[Mapping[str, Any]], answers: NodeAnswers) -> Optional[str]:
