@@ -11,14 +11,18 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import NodeLayout
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.proposal import Wanted
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import TrialOptions, locked
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.publishing import Publication, publish
 from ansible_collections.unikernel.fleet.tests.support import real_node
+from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
 
 pytestmark = pytest.mark.controller
 
@@ -48,7 +52,7 @@ FINE: dict[str, dict[str, Any]] = {
 }
 
 
-def playbook(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def playbook(name: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
@@ -61,6 +65,7 @@ def playbook(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
         [
             *(sys.executable, "-m", "ansible", "playbook", "-i", str(folder / "inventory.json")),
             *("-e", f"unikernel_fleet_plan_json={folder / 'plan.json'}", f"unikernel.fleet.{name}"),
+            *arguments,
         ],
         env=environment,
         capture_output=True,
@@ -129,3 +134,22 @@ def test_a_frozen_node_is_named_with_its_reason(planned: tuple[dict[str, Any], s
 
 def test_the_status_names_it_too(folder: Path) -> None:
     assert "moving house, ask Ada" in playbook("status", folder).stdout
+
+
+def test_where_nothing_is_declared_any_more_the_nodes_are_asked_all_the_same(folder: Path, tmp_path: Path) -> None:
+    inventory = json.loads((folder / "inventory.json").read_text(encoding="utf-8"))
+    inventory["unikernels"] = {"hosts": {}}
+    node = real_node.real_node(tmp_path / "node")
+    for host in inventory["unikernel_nodes"]["hosts"].values():
+        host["unikernel_root"] = str(node.layout.root)
+    del inventory["unikernel_nodes"]["hosts"]["frozen"]
+    (tmp_path / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
+    with locked(node, "www", ME) as transaction:
+        stopped = replace(real_node.declared(node, "#!/bin/sh\n", 1), wanted=Wanted.STOPPED)
+        transaction.declare(stopped, TrialOptions(timeout_s=0.0), None)
+    done = playbook("plan", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [e["name"] for e in json.loads((tmp_path / "plan.json").read_text())["undeclared"]] == ["www"]
+    removed = playbook("deploy", tmp_path, "-e", "unikernel_fleet_remove=true")
+    assert removed.returncode == 0, removed.stdout + removed.stderr
+    assert node.journal("www").read().current is None

@@ -319,7 +319,9 @@ def test_the_plan_says_unchanged_exactly_when_the_node_would_change_nothing(
         if states[1] == "stopped" and not there:
             return
         try:
-            would_change: Optional[bool] = forecast(fleet.node(), NAME, ME).declare(declaration_from(asked), AT_ONCE, None).changed
+            would_change: Optional[bool] = (
+                forecast(fleet.node(), NAME, ME).declare(declaration_from(asked), AT_ONCE, None).changed
+            )
         except Held:
             would_change = None
         action = planned(fleet, declared(state=states[1], **second), found(fleet, contents[1])).action

@@ -81,7 +81,9 @@ def _result(parameters: Mapping[str, Any], changed: bool, before: State, after: 
         "release": is_now,
         "trial": shown_outcome(after, known) if known else None,
         "phase": after.phase.value,
-        "diff": _end_of_trial(name, trial, changed) if parameters["state"] == "confirmed" else diff_of(name, was, is_now),
+        "diff": _end_of_trial(name, trial, changed)
+        if parameters["state"] == "confirmed"
+        else diff_of(name, was, is_now),
     }
 
 

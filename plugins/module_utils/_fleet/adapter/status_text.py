@@ -37,10 +37,13 @@ def status_of(declared: Sequence[Declared], answers: NodeAnswers) -> list[Status
         report = answers.reports.get(one.node, {}).get(one.name)
         seen.add((one.node, one.name))
         found.append(Status(one.name, one.node, _trouble(one, report, answers), report))
+    declared_at = {one.name: one.node for one in declared}
     for node, reports in sorted(answers.reports.items()):
         for name, report in sorted(reports.items()):
             if (node, name) not in seen and report.get("release") is not None:
-                found.append(Status(name, node, None, report))
+                home = declared_at.get(name)
+                trouble = f"it is declared on {home}, and is here as well" if home and report.get("alive") else None
+                found.append(Status(name, node, trouble, report))
     return found
 
 

@@ -106,13 +106,14 @@ def trial_options(parameters: Mapping[str, Any], wanted: Wanted) -> TrialOptions
         timeout_s = DEFAULT_TRIAL_TIMEOUT_S if wanted is Wanted.RUNNING else 0.0
     if not 0 <= timeout_s <= LONGEST_TRIAL_S:
         raise InvalidDeclaration(
-            f"trial_timeout is {timeout_s:g} s; it must be from 0 (no trial) to {LONGEST_TRIAL_S:g} (a week)."
+            f"trial_timeout is {timeout_s:g} s; it must be from 0 (no trial) to {LONGEST_TRIAL_S:g} (a week). "
+            "Nothing was changed."
         )
     schedule = schedule_from(parameters)
     if wanted is Wanted.RUNNING and 0 < timeout_s <= schedule.deadline_s:
         raise InvalidDeclaration(
             f"trial_timeout ({timeout_s:g} s) must be longer than deadline ({schedule.deadline_s:g} s): after the "
-            "verdict of the node there must be time left to confirm."
+            "verdict of the node there must be time left to confirm. Nothing was changed."
         )
     return TrialOptions(
         timeout_s=timeout_s,
