@@ -25,6 +25,10 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.dec
     lookups_of,
     read_declarations,
 )
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.declared_trial import (
+    TRIAL_VARIABLES,
+    faulty_trials,
+)
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.host_variables import variables_reader
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.node_answers import (
     read_answers,
@@ -44,7 +48,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.rol
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.this_run import this_run
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.durable import write_durably
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan import plan
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan import plan, with_faults, with_frozen
 
 FACT = "unikernel_fleet_plan"
 
@@ -90,13 +94,15 @@ class ActionModule(ActionBase):
         builds = _look_up(lookups, arguments["compare"])
         silent = {**answers.silent_elsewhere, **answers.silent}
         made = plan(lookups.declared, builds, answers.reports, silent, arguments["remove"], arguments["ignore_silent"])
+        trials = variables_reader(hostvars, self._templar, TRIAL_VARIABLES)
+        made = with_frozen(with_faults(made, faulty_trials(made, trials)), answers.frozen)
         if arguments["json_path"]:
             _write_json(Path(arguments["json_path"]).expanduser(), plan_data(made))
         if arguments["show"] != "nothing":
             Display().display("\n" + plan_text(made, verbose=arguments["show"] == "all"))
         proceeding = rollout(arguments["hosts"], variables_reader(hostvars, self._templar, ROLLOUT_VARIABLES))
         fact = {**plan_for_plays(made, answers.roots), **proceeding, "run": this_run()}
-        result.update(changed=False, summary=made.summary, ansible_facts={FACT: fact})
+        result.update(changed=False, summary=made.summary, frozen=dict(made.frozen), ansible_facts={FACT: fact})
         return result
 
 

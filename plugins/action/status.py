@@ -43,9 +43,9 @@ class ActionModule(ActionBase):
         declarations = read_declarations(arguments["hosts"], variables_reader(hostvars, self._templar, PLACE_VARIABLES))
         answers = without(read_answers(arguments["asked"], arguments["answers"], hostvars.raw_get), arguments["others"])
         status = status_of([one.declared for one in declarations], answers)
-        Display().display("\n" + status_text(status))
+        Display().display("\n" + status_text(status, answers.frozen))
         troubled = [one for one in status if one.trouble]
-        result.update(changed=False, unikernels=[one.as_data() for one in status])
+        result.update(changed=False, unikernels=[one.as_data() for one in status], frozen=answers.frozen)
         if troubled:
             result.update(failed=True, msg="; ".join(f"{one.name} on {one.node}: {one.trouble}" for one in troubled))
         return result

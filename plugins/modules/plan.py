@@ -110,6 +110,11 @@ summary:
   type: dict
   returned: success
   sample: {"unchanged": 3, "update": 1, "unknown": 1}
+frozen:
+  description: The nodes on which all changes are frozen, and the reason that each of them gives.
+  type: dict
+  returned: success
+  sample: {}
 ansible_facts:
   description:
     - The fact C(unikernel_fleet_plan), with C(summary), C(changing) (the inventory names for the deployment play),

@@ -65,4 +65,9 @@ unikernels:
   elements: dict
   returned: always
   sample: [{"name": "www", "node": "node1", "trouble": null}]
+frozen:
+  description: The nodes on which all changes are frozen, and the reason that each of them gives.
+  type: dict
+  returned: always
+  sample: {}
 """

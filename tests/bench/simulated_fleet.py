@@ -19,6 +19,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.codec impor
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.images.store import ImageStore
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import NodeLayout
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import BuildReference, Image, Release
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.guard_install import install
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.proposal import merged
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import State
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.process import ProcessIdentity, identify
@@ -56,6 +57,8 @@ def make(folder: Path, unikernels: int, nodes: int, pid: int) -> Path:
         layout = NodeLayout(folder / "nodes" / node)
         hosts[name] = {**VARIABLES, "unikernel_node": node, "unikernel_root": str(layout.root), "bench_number": number}
         _write_state(layout, name, number, build, alive, folder)
+    for number in range(nodes):
+        install(NodeLayout(folder / "nodes" / f"node{number:02d}"))  # as the first deployment did
     shared = {
         "bench_job": "service",
         "bench_region": "here",

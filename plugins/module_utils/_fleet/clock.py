@@ -7,9 +7,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Now:
+    """A clock, read once."""
+
+    boottime_s: float
+    boot_id: str
 
 
 class Clock(Protocol):

@@ -101,8 +101,11 @@ def test_a_trial_from_its_declaration_to_its_confirmation(modules: Modules) -> N
     assert done["diff"] == promised["diff"], "what check mode promised is what was done"
     verdict = modules.judge(trial=done["trial"]["id"])
     assert verdict["alive"] and verdict["standing"] == "passed"
+    foreseen = modules.release(state="confirmed", trial=done["trial"]["id"], check_mode=True)
     confirmed = modules.release(state="confirmed", trial=done["trial"]["id"])
     assert confirmed["changed"] and confirmed["release"]["build"]["id"] == "one"
+    assert foreseen == confirmed
+    assert confirmed["diff"]["before"] == f"trial {done['trial']['id']}: open\n"
     assert not modules.release(state="confirmed", trial=done["trial"]["id"])["changed"]
     assert not modules.declare("one")["changed"]
     told = modules.info(history=10, console=10)[NAME]
@@ -135,6 +138,8 @@ def test_secrets_are_in_no_result(modules: Modules) -> None:
 def test_going_back_twice_by_hand_and_to_a_number(modules: Modules) -> None:
     for version in ("one", "two", "three"):
         modules.declare(version, trial_timeout=0.0)
+    foreseen = modules.release(state="rolled_back", check_mode=True)
+    assert foreseen["changed"] and "build: www two" in foreseen["diff"]["after"], foreseen["diff"]
     assert modules.release(state="rolled_back")["release"]["number"] == 2
     assert modules.release(state="rolled_back", to=3)["release"]["number"] == 3
     assert not modules.release(state="rolled_back", to=3)["changed"]

@@ -243,7 +243,7 @@ def test_a_second_run_is_refused_while_the_first_one_works(running: Guarded) -> 
 def test_the_guard_is_private_and_the_same_code_is_installed_once(guarded: Guarded) -> None:
     first = guard_install.install(guarded.layout)
     assert guard_install.install(guarded.layout) == first
-    assert stat.S_IMODE(first.stat().st_mode) == 0o600
+    assert stat.S_IMODE(first.stat().st_mode) == 0o700
     assert [path.name for path in guarded.layout.guards.iterdir()] == [first.name]
 
 

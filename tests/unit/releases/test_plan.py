@@ -21,6 +21,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.uni
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome, Verdict
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.codec import encode
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import Held
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.forecast import forecast
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan import (
     CHANGING,
     Declared,
@@ -32,7 +33,6 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.pl
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.report import known_names, report
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import (
     TrialOptions,
-    compare,
     locked,
 )
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import (
@@ -319,7 +319,9 @@ def test_the_plan_says_unchanged_exactly_when_the_node_would_change_nothing(
         if states[1] == "stopped" and not there:
             return
         try:
-            would_change: Optional[bool] = compare(fleet.node(), NAME, declaration_from(asked)).changed
+            would_change: Optional[bool] = (
+                forecast(fleet.node(), NAME, ME).declare(declaration_from(asked), AT_ONCE, None).changed
+            )
         except Held:
             would_change = None
         action = planned(fleet, declared(state=states[1], **second), found(fleet, contents[1])).action

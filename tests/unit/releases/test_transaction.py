@@ -31,13 +31,13 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors impo
     TrialRefused,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.forecast import forecast
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.report import report
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.retention import marked_images
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Holder, Phase, State, hold_on
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import (
     Change,
     TrialOptions,
-    compare,
     locked,
 )
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import (
@@ -74,6 +74,10 @@ def declare(
     declared = fleet.declaration(content, **declaration)
     with locked(fleet.node(), NAME, holder, 0.0) as transaction:
         return transaction.declare(declared, options, armed)
+
+
+def foreseen(fleet: FleetNode, content: str, options: TrialOptions = AT_ONCE) -> Change:
+    return forecast(fleet.node(), NAME, ME).declare(fleet.declaration(content), options, None)
 
 
 def begin(fleet: FleetNode, content: str, verdict: Optional[Verdict] = None, **rest: Any) -> str:
@@ -242,13 +246,13 @@ def test_check_mode_refuses_a_held_release_as_the_real_run_does(fleet: FleetNode
     declare(fleet, "one")
     begin(fleet, "bad", FAILED)
     with pytest.raises(Held):
-        compare(fleet.node(), NAME, fleet.declaration("bad"))
-    assert compare(fleet.node(), NAME, fleet.declaration("bad"), retry_failed=True).changed
-    assert not compare(fleet.node(), NAME, fleet.declaration("one")).changed
+        foreseen(fleet, "bad")
+    assert foreseen(fleet, "bad", replace(AT_ONCE, retry_failed=True)).changed
+    assert not foreseen(fleet, "one").changed
 
 
 def test_check_mode_changes_nothing_on_disk(fleet: FleetNode) -> None:
-    assert compare(fleet.node(), NAME, fleet.declaration("one")).changed
+    assert foreseen(fleet, "one").changed
     assert not fleet.layout.unikernels.exists()
 
 
@@ -474,7 +478,7 @@ def test_a_frozen_node_refuses_changes_with_the_operators_words(fleet: FleetNode
     fleet.layout.inhibit.write_text("moving house, ask Ada\n", encoding="utf-8")
     for refused in (
         lambda: declare(fleet, "two"),
-        lambda: compare(fleet.node(), NAME, fleet.declaration("two")),
+        lambda: foreseen(fleet, "two"),
     ):
         with pytest.raises(Inhibited, match="moving house, ask Ada"):
             refused()

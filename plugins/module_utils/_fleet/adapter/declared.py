@@ -53,7 +53,8 @@ def _read(host: str, variables_of: Callable[[str], Mapping[str, Any]]) -> Declar
 
 def declaration_of(host: str, variables: Mapping[str, Any]) -> Declaration:
     """One declaration from its templated variables; InvalidDeclaration names the variable that does not fit."""
-    name = checked_name(variables.get(PREFIX + "name") or host)
+    given = variables.get(PREFIX + "name")
+    name = checked_name(host if given is None else given)
     node = variables.get(PREFIX + "node")
     if not isinstance(node, str) or not node:
         raise InvalidDeclaration(f"{host}: unikernel_node does not name the node that runs it.")

@@ -19,6 +19,8 @@ class NodeAnswers:
     silent: dict[str, str] = field(default_factory=dict)
     roots: dict[tuple[str, str], str] = field(default_factory=dict)
     """By node and name, the state folder in which it was found."""
+    frozen: dict[str, str] = field(default_factory=dict)
+    """Nodes on which all changes are frozen, and what they say about it."""
     silent_elsewhere: dict[str, str] = field(default_factory=dict)
     """Nodes that were only asked whether something runs there that is to be deployed to another one."""
 
@@ -52,6 +54,9 @@ def read_answers(
             answers.reports.setdefault(node, {}).update(answer["unikernels"])
             if roots and host in roots:
                 answers.roots.update({(node, name): roots[host] for name in answer["unikernels"]})
+            inhibited = (answer.get("node") or {}).get("inhibited")
+            if inhibited:
+                answers.frozen[node] = str(inhibited)
         else:
             answers.silent[node] = f"its node {node} did not answer: {_why(answer)}"
     for node in answers.silent:

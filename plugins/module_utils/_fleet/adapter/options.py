@@ -162,7 +162,7 @@ PLACE_VARIABLES = tuple(o.variable for o in (NAME, ROOT, STATE, *DECLARED[:1]))
 """Where a unikernel is, and whether it should be there."""
 
 PLAN_VARIABLES = (*PLACE_VARIABLES, *(o.variable for o in (*DECLARED[1:], *CONFIGURATION)), PREFIX + "retry_failed")
-"""All that a plan compares; checks and schedules are none of its business."""
+"""All that a plan compares."""
 
 
 def configuration_given(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def plan_data(plan: Plan) -> dict[str, Any]:
         "summary": plan.summary,
         "entries": [_entry(entry) for entry in plan.entries],
         "undeclared": [_entry(entry) for entry in plan.undeclared],
+        "frozen": dict(plan.frozen),
     }
 
 

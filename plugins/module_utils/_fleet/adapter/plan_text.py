@@ -29,6 +29,7 @@ _SIGNS = {
 def plan_text(plan: Plan, verbose: bool = False) -> str:
     """The plan in lines; unchanged unikernels are only counted unless ``verbose``."""
     lines = [_headline(plan)]
+    lines += [f"! {node}: {why}" for node, why in sorted(plan.frozen.items())]
     for entry in (*plan.entries, *plan.undeclared):
         quiet = entry.action is PlanAction.UNCHANGED and entry.host is not None and not verbose
         if not quiet:

@@ -13,6 +13,7 @@ from typing import Any, Optional
 from ..errors import InvalidDeclaration
 from ..layout import NodeLayout
 from ..model import checked_name
+from ..releases.forecast import forecast
 from ..releases.node import local_node
 from ..releases.report import shown_release
 from ..releases.state import State
@@ -46,12 +47,14 @@ def change_release(parameters: Mapping[str, Any], check_mode: bool) -> dict[str,
         raise InvalidDeclaration(f"{name}: 'to' goes with state rolled_back and without a trial.")
     node = local_node(NodeLayout(Path(parameters["root"])))
     if check_mode:
-        state = node.journal(name).read()
-        return _result(name, _would_change(state, parameters), state, state, parameters["trial"])
+        foreseen = forecast(node, name, holder_from(parameters))
+        before = foreseen.state
+        changed = _change(foreseen, parameters)
+        return _result(parameters, changed, before, foreseen.state)
     with locked(node, name, holder_from(parameters), parameters["lock_timeout"]) as transaction:
         before = transaction.state
         changed = _change(transaction, parameters)
-        return _result(name, changed, before, transaction.state, parameters["trial"])
+        return _result(parameters, changed, before, transaction.state)
 
 
 def _change(transaction: Transaction, parameters: Mapping[str, Any]) -> bool:
@@ -66,16 +69,9 @@ def _change(transaction: Transaction, parameters: Mapping[str, Any]) -> bool:
     return transaction.roll_back_to(parameters["to"], TrialOptions(timeout_s=0.0), None, parameters["hold"]).changed
 
 
-def _would_change(state: State, parameters: Mapping[str, Any]) -> bool:
+def _result(parameters: Mapping[str, Any], changed: bool, before: State, after: State) -> dict[str, Any]:
+    name: str = parameters["name"]
     trial: Optional[str] = parameters["trial"]
-    if trial is not None:
-        return state.trial is not None and state.trial.id == trial
-    if parameters["to"] is not None:
-        return state.current is None or state.current.number != parameters["to"]
-    return True
-
-
-def _result(name: str, changed: bool, before: State, after: State, trial: Optional[str]) -> dict[str, Any]:
     was, is_now = shown_release(before, before.current), shown_release(after, after.current)
     ended = after.ended.trial if after.ended else None
     known = trial if trial in (ended, after.trial.id if after.trial else None) else None
@@ -85,5 +81,17 @@ def _result(name: str, changed: bool, before: State, after: State, trial: Option
         "release": is_now,
         "trial": shown_outcome(after, known) if known else None,
         "phase": after.phase.value,
-        "diff": diff_of(name, was, is_now),
+        "diff": _end_of_trial(name, trial, changed)
+        if parameters["state"] == "confirmed"
+        else diff_of(name, was, is_now),
+    }
+
+
+def _end_of_trial(name: str, trial: Optional[str], changed: bool) -> dict[str, str]:
+    """What changed was shown when the trial began; a confirmation only lets it stay."""
+    return {
+        "before_header": f"{name} (what is)",
+        "after_header": f"{name} (what is confirmed)",
+        "before": f"trial {trial}: {'open' if changed else 'confirmed'}\n",
+        "after": f"trial {trial}: confirmed\n",
     }

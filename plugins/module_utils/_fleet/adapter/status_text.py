@@ -37,15 +37,21 @@ def status_of(declared: Sequence[Declared], answers: NodeAnswers) -> list[Status
         report = answers.reports.get(one.node, {}).get(one.name)
         seen.add((one.node, one.name))
         found.append(Status(one.name, one.node, _trouble(one, report, answers), report))
+    declared_at = {one.name: one.node for one in declared}
     for node, reports in sorted(answers.reports.items()):
         for name, report in sorted(reports.items()):
             if (node, name) not in seen and report.get("release") is not None:
-                found.append(Status(name, node, None, report))
+                home = declared_at.get(name)
+                trouble = f"it is declared on {home}, and is here as well" if home and report.get("alive") else None
+                found.append(Status(name, node, trouble, report))
     return found
 
 
-def status_text(status: Sequence[Status]) -> str:
-    return "\n".join(line for one in status for line in _lines(one)) + "\n"
+def status_text(status: Sequence[Status], frozen: Mapping[str, str]) -> str:
+    """``frozen``: nodes that refuse all changes, and what they say about it."""
+    lines = [f"! {node}: {why}" for node, why in sorted(frozen.items())]
+    lines += [line for one in status for line in _lines(one)]
+    return "\n".join(lines) + "\n"
 
 
 def _trouble(one: Declared, report: Optional[Mapping[str, Any]], answers: NodeAnswers) -> Optional[str]:

@@ -18,12 +18,13 @@ from ..codec import Mismatch, decode
 from ..errors import InvalidDeclaration
 from ..layout import NodeLayout
 from ..model import Abi, BuildReference, Device, Image, checked_name, checked_sha256
+from ..releases.forecast import forecast
 from ..releases.guard_install import arm
 from ..releases.node import Node, local_node
 from ..releases.proposal import Declaration, Wanted
 from ..releases.report import shown_release
 from ..releases.state import Holder, State
-from ..releases.transaction import LOCK_WAIT_S, Change, TrialOptions, compare, locked
+from ..releases.transaction import LOCK_WAIT_S, Change, TrialOptions, locked
 from ..releases.waiting import standing
 from . import options
 from .difference import diff_of
@@ -53,7 +54,7 @@ def declare(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     declaration = declaration_from(parameters)
     trial = trial_options(parameters, declaration.wanted)
     if check_mode:
-        change = compare(node, name, declaration, trial.retry_failed)
+        change = forecast(node, name, holder_from(parameters)).declare(declaration, trial, None)
     else:
         with locked(node, name, holder_from(parameters), parameters["lock_timeout"]) as transaction:
             change = transaction.declare(declaration, trial, functools.partial(arm, node.layout))
@@ -105,13 +106,14 @@ def trial_options(parameters: Mapping[str, Any], wanted: Wanted) -> TrialOptions
         timeout_s = DEFAULT_TRIAL_TIMEOUT_S if wanted is Wanted.RUNNING else 0.0
     if not 0 <= timeout_s <= LONGEST_TRIAL_S:
         raise InvalidDeclaration(
-            f"trial_timeout is {timeout_s:g} s; it must be from 0 (no trial) to {LONGEST_TRIAL_S:g} (a week)."
+            f"trial_timeout is {timeout_s:g} s; it must be from 0 (no trial) to {LONGEST_TRIAL_S:g} (a week). "
+            "Nothing was changed."
         )
     schedule = schedule_from(parameters)
     if wanted is Wanted.RUNNING and 0 < timeout_s <= schedule.deadline_s:
         raise InvalidDeclaration(
             f"trial_timeout ({timeout_s:g} s) must be longer than deadline ({schedule.deadline_s:g} s): after the "
-            "verdict of the node there must be time left to confirm."
+            "verdict of the node there must be time left to confirm. Nothing was changed."
         )
     return TrialOptions(
         timeout_s=timeout_s,

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import Inhibited
 from ..layout import NodeLayout
 from ..model import checked_name
-from ..releases.node import Node, local_node
-from ..releases.report import known_names, report
+from ..releases.node import local_node
+from ..releases.report import node_report
 from . import options
 
 ARGUMENTS = (
@@ -29,18 +28,6 @@ def inform(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The module's result."""
     node = local_node(NodeLayout(Path(parameters["root"])))
     names = parameters["names"]
-    names = known_names(node) if names is None else tuple(checked_name(name) for name in names)
-    unikernels = {name: report(node, name, parameters["history"], parameters["console"]) for name in names}
-    return {
-        "changed": False,
-        "unikernels": unikernels,
-        "node": {"inhibited": _inhibited(node), "boot_id": node.clock.boot_id()},
-    }
-
-
-def _inhibited(node: Node) -> Any:
-    try:
-        node.refuse_if_inhibited()
-    except Inhibited as refusal:
-        return str(refusal)
-    return None
+    if names is not None:
+        names = tuple(checked_name(name) for name in names)
+    return {"changed": False, **node_report(node, names, parameters["history"], parameters["console"])}

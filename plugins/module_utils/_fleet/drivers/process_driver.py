@@ -4,7 +4,8 @@
 
 """The driver of every guest that is a process of the node: an instance per release, with a folder and ports of its own.
 
-What is special about a kind of guest is said by its :class:`Guest`; how processes are kept, by the supervisor.
+What is special about a kind of guest is said by its :class:`Guest`; how processes are kept, by the supervisor. What
+only changes and refusals need is imported by them: the plan looks at every node, and changes nothing there.
 """
 
 from __future__ import annotations
@@ -28,13 +29,9 @@ from ..runtime.cut_over import cut_over
 from ..runtime.ip_command import program, run_batch
 from ..runtime.ports import Port, PortKind, faults_of_networks, ports_of
 from ..runtime.process import ProcessIdentity, alive, wait_end
-from ..runtime.quarantine import lift, quarantine
 from ..runtime.supervisor import Phase, ProcessSpec, Standing, Supervisor
 from ..runtime.tender_user import tender_user
 from .guest import Guest
-from .process_refusals import available_mib, refusals_of_process
-from .readiness import wait_until_ready, why_no_ready_check
-from .swap_method import cuts_over, obstacles_to_cut_over
 
 RELEASE = "release.json"
 """In the instance's folder: the release that it is of, so that a lost state can be made good from what runs."""
@@ -145,6 +142,8 @@ class ProcessDriver:
     # --- refusing ---
 
     def validate(self, name: str, release: Release) -> None:
+        from .process_refusals import refusals_of_process
+
         path = self._verified(name, release)
         reasons = [
             *refusals_of_process(release.configuration),
@@ -182,6 +181,8 @@ class ProcessDriver:
         return faults
 
     def _refusals_of_memory(self, name: str, release: Release) -> list[str]:
+        from .process_refusals import available_mib
+
         wanted = self._guest.memory_mib(release)
         if wanted is None or wanted < 1:
             return []
@@ -194,6 +195,8 @@ class ProcessDriver:
     def _refusals_of_method(self, name: str, release: Release) -> list[str]:
         configuration = release.configuration
         if configuration.ready is not None:
+            from .readiness import why_no_ready_check
+
             reason = why_no_ready_check(configuration)
             if reason is not None:
                 return [reason]
@@ -203,6 +206,9 @@ class ProcessDriver:
 
     def _obstacles(self, name: str, release: Release) -> list[str]:
         """To its coming up beside what runs."""
+        from .process_refusals import available_mib
+        from .swap_method import obstacles_to_cut_over
+
         running = [self._record_of(name, i.release) for i in self._instances(name) if i.alive]
         return obstacles_to_cut_over(
             release.configuration,
@@ -250,6 +256,8 @@ class ProcessDriver:
         self._stop_all_but(name, release.number)
 
     def _bring_up(self, name: str, release: Release) -> None:
+        from .swap_method import cuts_over
+
         # Before anything is stopped: hashing takes its time, and a bad image must not cost an outage.
         image = self._verified(name, release)
         self._record(name, release, image)
@@ -295,6 +303,9 @@ class ProcessDriver:
     def _bring_up_beside(self, name: str, release: Release, image: Path, serving: int) -> None:
         """``cut_over``: it comes up on a wire of its own, takes the ports' place when it is ready, and the one that
         served is left alive off its bridge."""
+        from ..runtime.quarantine import lift, quarantine
+        from .readiness import wait_until_ready
+
         root, number = str(self._layout.root), release.number
         folder = self._folder(name, number)
         ports = self._ports(name, release)

@@ -2,7 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The drivers there are, by the word in ``unikernel_driver``. A static table: Ansible packs what is imported."""
+"""The drivers there are, by the word in ``unikernel_driver``. A static table: Ansible packs what is imported.
+
+Each guest is imported when it is asked for: Ansible's packing still finds it, and a node that runs one kind need not
+compile the others in every single run of a module (of which it keeps no bytecode).
+"""
 
 from __future__ import annotations
 
@@ -14,20 +18,23 @@ from ..layout import NodeLayout
 from ..runtime.choice import choose
 from .process_driver import ProcessDriver
 from .protocol import Driver
-from .qemu import QemuGuest
-from .solo5 import Solo5Guest
-from .unix import UnixGuest
 
 
 def _unix(layout: NodeLayout, store: ImageStore) -> Driver:
+    from .unix import UnixGuest
+
     return ProcessDriver(UnixGuest(), layout, store, choose(layout, "unix"))
 
 
 def _solo5(layout: NodeLayout, store: ImageStore) -> Driver:
+    from .solo5 import Solo5Guest
+
     return ProcessDriver(Solo5Guest(layout), layout, store, choose(layout, "solo5"))
 
 
 def _qemu(layout: NodeLayout, store: ImageStore) -> Driver:
+    from .qemu import QemuGuest
+
     return ProcessDriver(QemuGuest(layout, store), layout, store, choose(layout, "qemu"))
 
 

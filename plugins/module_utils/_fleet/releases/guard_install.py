@@ -34,6 +34,7 @@ from ..layout import NodeLayout
 from ..runtime.choice import this_machine, uses_systemd
 from ..version import VERSION, ordered
 from .guard_cli import ARMED  # it is what the archive runs: the import brings it along
+from .guard_sources import CHECKSUMS, checksums, library_sources
 from .guard_units import ensure_sweep, refresh_units, start_trial
 
 _PACKAGE = "_fleet"
@@ -55,7 +56,7 @@ def install(layout: NodeLayout) -> Path:
             os.utime(path)  # in use, so not the oldest: a running guard still reads its archive
         else:
             make_folder(layout.guards)
-            write_durably(path, _archive(sources), 0o600)
+            write_durably(path, _archive(sources), 0o700)
             _forget_the_oldest(layout)
         if _make_current(layout, path) and uses_systemd(this_machine()):
             refresh_units(layout)
@@ -160,30 +161,6 @@ def _not_armed(name: str, said: str) -> str:
     )
 
 
-def library_sources() -> dict[str, bytes]:
-    """Path within the package to source text, of every file of the library that is at hand."""
-    package = sys.modules[__name__.rpartition(".releases.")[0]]
-    folder = Path(package.__path__[0])
-    archive = _enclosing_archive(folder)
-    if archive is None:
-        return {
-            str(path.relative_to(folder)): path.read_bytes()
-            for path in sorted(folder.rglob("*.py"))
-            if "__pycache__" not in path.parts
-        }
-    prefix = str(folder.relative_to(archive)) + "/"
-    with zipfile.ZipFile(archive) as opened:
-        return {
-            entry[len(prefix) :]: opened.read(entry)
-            for entry in sorted(opened.namelist())
-            if entry.startswith(prefix) and entry.endswith(".py")
-        }
-
-
-def _enclosing_archive(folder: Path) -> Optional[Path]:
-    return next((parent for parent in folder.parents if parent.is_file()), None)
-
-
 def _digest(sources: dict[str, bytes]) -> str:
     digest = hashlib.sha256()
     for name, source in sorted(sources.items()):
@@ -194,9 +171,12 @@ def _digest(sources: dict[str, bytes]) -> str:
 
 def _archive(sources: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
+    # For whoever asks it directly; the node's own units name the Python themselves.
+    buffer.write(f"#!{sys.executable} -I\n".encode())
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         archive.comment = VERSION.encode("ascii")
         _add(archive, "__main__.py", _MAIN.encode("utf-8"))
+        _add(archive, f"{_PACKAGE}/{CHECKSUMS}", json.dumps(checksums(sources)).encode("ascii"))
         for name, source in sorted(sources.items()):
             _add(archive, f"{_PACKAGE}/{name}", source)
             # Compiled for this Python, so that a guard is armed in a moment; another Python takes the source.

@@ -10,15 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
-from ..clock import Clock, SystemClock
+from ..clock import Clock, Now, SystemClock
 from ..drivers.protocol import Driver
 from ..drivers.registry import open_driver
 from ..errors import DriverError, ImageMissing, Inhibited
 from ..images.store import ImageStore
+from ..images.verification import verified
 from ..layout import NodeLayout
 from ..model import Instance, Release
 from .journal import Journal
-from .settlement import Now
 from .state import State
 
 
@@ -80,6 +80,18 @@ class Node:
             if not link.exists():
                 raise
             self.store.add_file(link, release.image)
+        for file in release.files[1:]:
+            self.store.verify(file)
+
+    def check_image(self, name: str, release: Release) -> None:
+        """As :meth:`ensure_image`, but only look: ImageMissing where that could not make it whole."""
+        try:
+            self.store.verify(release.image)
+        except ImageMissing:
+            link = self.layout.instance_image(name, release.number)
+            if not link.exists():
+                raise
+            verified(link, release.image)
         for file in release.files[1:]:
             self.store.verify(file)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Optional
 
@@ -112,6 +112,8 @@ class Plan:
     entries: tuple[PlanEntry, ...]
     undeclared: tuple[PlanEntry, ...] = ()
     """What we run on a node that was asked and nobody declares; acted upon only on request."""
+    frozen: Mapping[str, str] = field(default_factory=dict)
+    """Nodes that refuse all changes at present, and what they say about it."""
 
     @property
     def changing(self) -> tuple[str, ...]:
@@ -187,6 +189,32 @@ def plan(
         for (node, name), report in sorted(leftover.items())
     )
     return Plan(tuple(entries), undeclared)
+
+
+def with_faults(plan: Plan, faults: Mapping[str, str]) -> Plan:
+    """The same without the changes of these hosts, which cannot be made: host to the reason."""
+    entries = tuple(
+        entry if fault is None else replace(entry, action=PlanAction.UNKNOWN, reason=fault)
+        for entry in plan.entries
+        for fault in (faults.get(entry.host or ""),)
+    )
+    return replace(plan, entries=entries)
+
+
+def with_frozen(plan: Plan, frozen: Mapping[str, str]) -> Plan:
+    """The same, told of the nodes that refuse all changes. What changes stays in it: the node has the last word."""
+    entries = tuple(
+        replace(entry, reason=f"{entry.reason}; but changes on {at} are frozen") if at else entry
+        for entry in plan.entries
+        for at in (_frozen_place(entry, frozen),)
+    )
+    return replace(plan, entries=entries, frozen=dict(frozen))
+
+
+def _frozen_place(entry: PlanEntry, frozen: Mapping[str, str]) -> Optional[str]:
+    if entry.action not in CHANGING:
+        return None
+    return next((node for node in (entry.node, entry.moved_from) if node in frozen), None)
 
 
 def _clashes_of_macs(declared: Sequence[Declared], running: NodeReports) -> dict[tuple[str, str], str]:

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from ..codec import encode
-from ..errors import FleetError
+from ..errors import FleetError, Inhibited
 from ..model import Instance, Release
-from . import evidence, history
 from .fingerprint import secrets_digests
 from .node import Node, living
 from .state import Phase, State, Trial
@@ -24,6 +23,25 @@ def known_names(node: Node) -> tuple[str, ...]:
         return tuple(sorted(p.name for p in node.layout.unikernels.iterdir() if p.is_dir()))
     except FileNotFoundError:
         return ()
+
+
+def node_report(
+    node: Node, names: Optional[Sequence[str]] = None, history_lines: int = 0, console_lines: int = 0
+) -> dict[str, Any]:
+    """What ``unikernel_info`` says of a node: all of its unikernels, or those named, and the node itself."""
+    wanted = known_names(node) if names is None else names
+    return {
+        "unikernels": {name: report(node, name, history_lines, console_lines) for name in wanted},
+        "node": {"inhibited": _inhibited(node), "boot_id": node.clock.boot_id()},
+    }
+
+
+def _inhibited(node: Node) -> Optional[str]:
+    try:
+        node.refuse_if_inhibited()
+    except Inhibited as refusal:
+        return str(refusal)
+    return None
 
 
 def report(node: Node, name: str, history_lines: int = 0, console_lines: int = 0) -> dict[str, Any]:
@@ -54,6 +72,8 @@ def report(node: Node, name: str, history_lines: int = 0, console_lines: int = 0
     if current is None and not node.journal(name).exists and what_runs:
         result["adoptable"] = _adoptable(node, state)
     if history_lines:
+        from . import history
+
         result["history"] = list(history.tail(node.layout.history(name), history_lines))
     if console_lines:
         result["console"] = _console(node, state, console_lines)
@@ -128,4 +148,6 @@ def _console(node: Node, state: State, lines: int) -> list[str]:
         text = node.driver_for(release).console(state.name, release.number, lines)
     except FleetError as error:
         return [f"(the console cannot be read: {error})"]
+    from . import evidence
+
     return evidence.redacted(text, release)

@@ -15,16 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional, Union
 
+from ..clock import Now
 from ..model import Instance, Release
 from .state import MOST_FAILED_REVERTS, Phase, State, Trial, verdict_failed
-
-
-@dataclass(frozen=True)
-class Now:
-    """The clock, read once."""
-
-    boottime_s: float
-    boot_id: str
 
 
 @dataclass(frozen=True)

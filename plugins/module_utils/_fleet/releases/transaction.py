@@ -97,21 +97,6 @@ def locked(node: Node, name: str, holder: Holder, wait_s: float = LOCK_WAIT_S) -
         yield transaction
 
 
-def compare(node: Node, name: str, declaration: Declaration, retry_failed: bool = False) -> Change:
-    """What :meth:`Transaction.declare` would do, without a lock and without changing anything. It refuses what that
-    would refuse, as far as it can be known while the image may still be on its way."""
-    state = node.journal(name).read()
-    if state.current is None and not node.journal(name).exists:
-        state = _adoptable(node, state) or state
-    proposal = propose(state.current, declaration, state.next_number)
-    changed = not _is_so(state, proposal, node.inspect(state))
-    if changed:
-        if not retry_failed:
-            _refuse_if_held(state, proposal.candidate)
-        node.refuse_if_inhibited()
-    return Change(changed=changed, before=state, after=state, proposal=proposal)
-
-
 class Transaction:
     """One unikernel while its lock is held."""
 
@@ -201,7 +186,7 @@ class Transaction:
         if self._trial_is_open:
             self._refuse_or_end_open_trial(options.takeover)
         proposal = propose(self.state.current, declaration, self.state.next_number)
-        if _is_so(self.state, proposal, self._node.inspect(self.state)):
+        if _is_so(self.state, proposal, self._what_runs()):
             return Change(False, before, self.state, proposal)
         if options.retry_failed:
             self.state = steps.released_from_hold(self.state, proposal.candidate)
@@ -219,8 +204,10 @@ class Transaction:
             self._refuse_or_end_open_trial(options.takeover)
         target = self._kept_release(number)
         proposal = Proposal(candidate=target)
-        if _is_so(self.state, proposal, self._node.inspect(self.state)):
+        if _is_so(self.state, proposal, self._what_runs()):
             return Change(False, before, self.state, proposal)
+        if target.running:
+            self._make_sure_of_the_image_to_go_back_to(target)
         # Whoever goes back may want to go back further: nothing that was kept is forgotten by it.
         options = replace(options, keep=max(options.keep, len(self.state.kept)))
         trial = self._change(target, options, arm, hold_origin=hold)
@@ -290,8 +277,8 @@ class Transaction:
         self, candidate: Optional[Release], options: TrialOptions, arm: Optional[Arm], hold_origin: bool = False
     ) -> str:
         self._node.refuse_if_inhibited()
-        self._refuse_what_cannot_run(candidate)
         self._make_sure_of_a_way_back(options.accept_no_way_back)
+        self._refuse_what_cannot_run(candidate)
         now = self._node.now()
         guarded = arm is not None and options.timeout_s > 0
         trial = Trial(
@@ -354,21 +341,38 @@ class Transaction:
 
     def _ensure_image_of_current(self) -> None:
         if self.state.current is not None and self.state.current.running:
-            self._node.ensure_image(self._name, self.state.current)
+            self._ensure_image(self.state.current)
+
+    def _ensure_image(self, release: Release) -> None:
+        self._node.ensure_image(self._name, release)
 
     def _refuse_what_cannot_run(self, candidate: Optional[Release]) -> None:
-        if candidate is not None:
-            self._node.store.claim(candidate.image)
-            self._node.driver_for(candidate).validate(self._name, candidate)
+        if candidate is None or self._is_only_stopped_by(candidate):
+            return
+        self._node.store.claim(candidate.image)
+        self._node.driver_for(candidate).validate(self._name, candidate)
+
+    def _is_only_stopped_by(self, candidate: Release) -> bool:
+        """What is stopped as it is need not be able to run, and may have lost its image."""
+        current = self.state.current
+        return not candidate.running and current is not None and current.image == candidate.image
+
+    def _make_sure_of_the_image_to_go_back_to(self, target: Release) -> None:
+        try:
+            self._ensure_image(target)
+        except ImageMissing as error:
+            raise ImageMissing(
+                f"{self._name}: {target} is kept, but it cannot be gone back to: {error} Nothing was changed."
+            ) from error
 
     def _make_sure_of_a_way_back(self, accept_none: bool) -> None:
         origin = self.state.current
         if origin is None or not origin.running or accept_none:
             return
         try:
-            self._node.ensure_image(self._name, origin)
+            self._ensure_image(origin)
         except ImageMissing as error:
-            if living(self._node.inspect(self.state), origin) is None:
+            if living(self._what_runs(), origin) is None:
                 return  # It does not run anyway: there is nothing to go back to, and a repair is welcome.
             raise ImageMissing(
                 f"{self._name}: there would be no way back to {origin}: {error} It was left running. Bring that image "
@@ -386,6 +390,9 @@ class Transaction:
         self._write(steps.reverting(self.state, f"taken over by {self._holder}", False))
         self.settle()
         self._raise_if_stranded()
+
+    def _what_runs(self) -> Sequence[Instance]:
+        return self._node.inspect(self.state)
 
     @property
     def _trial_is_open(self) -> bool:

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..layout import NodeLayout
-from .detached import DetachedSupervisor
 from .supervisor import Supervisor
-from .systemd import SystemdSupervisor
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,11 @@ def uses_systemd(machine: Machine) -> bool:
 
 def choose(layout: NodeLayout, kind: str) -> Supervisor:
     """The supervisor for a driver's instances: systemd where it runs the machine and we are root, else detached."""
+    # Imported when chosen: whoever only looks, as the plan does on every node, pays for what it compiles.
     if kind and uses_systemd(this_machine()):
+        from .systemd import SystemdSupervisor
+
         return SystemdSupervisor(layout, kind)
+    from .detached import DetachedSupervisor
+
     return DetachedSupervisor()

@@ -1,0 +1,63 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether the trial that is declared can be begun at all: its checks, their schedule and its time.
+
+The node refuses what is wrong with them. A plan that promises a change the node refuses is of no use to anybody, so
+it asks here first, and only about what changes: in a large fleet that is little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Optional
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ..checks.declaration import checks_from
+from ..checks.model import Vantage
+from ..errors import FleetError, MissingLibrary
+from ..releases.plan import CHANGING, Plan, PlanAction
+from ..releases.proposal import Wanted
+from . import options
+from .unikernel import trial_options
+
+_OPTIONS = (*options.CHECKS, *options.SCHEDULE, *options.TRIAL)
+
+TRIAL_VARIABLES = tuple(option.variable for option in _OPTIONS)
+
+
+def why_no_trial(variables: Mapping[str, Any], wanted: Wanted) -> Optional[str]:
+    """What is wrong with the trial that these variables of a host declare; None when nothing is."""
+    given = {o.name: variables[o.variable] for o in _OPTIONS if variables.get(o.variable) is not None}
+    read = ArgumentSpecValidator(options.specs(_OPTIONS)).validate(given)
+    if read.error_messages:
+        return f"one of its variables unikernel_... does not fit: {'; '.join(read.error_messages)}"
+    try:
+        trial_options(read.validated_parameters, wanted)
+        if wanted is Wanted.RUNNING:
+            checks_from(
+                read.validated_parameters["checks"], read.validated_parameters.get("address"), Vantage.CONTROLLER
+            )
+    except MissingLibrary:
+        return None  # What cannot be read here may be read on the node, which says what is wrong with it.
+    except FleetError as error:
+        return str(error)
+    return None
+
+
+def faulty_trials(plan: Plan, variables_of: Callable[[str], Mapping[str, Any]]) -> dict[str, str]:
+    """By host, what is wrong with the trials that the plan's changes would begin."""
+    faults = {}
+    for entry in plan.entries:
+        if entry.host is None or entry.action not in CHANGING:
+            continue
+        wanted = Wanted.STOPPED if entry.action is PlanAction.STOP else Wanted.RUNNING
+        try:
+            fault = why_no_trial(variables_of(entry.host), wanted)
+        except FleetError as error:
+            fault = str(error)
+        if fault is not None:
+            faults[entry.host] = fault
+    return faults

@@ -1,0 +1,68 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a guard is made of: the source files of the library from which it was installed, and how two are compared."""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+import sys
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Optional
+
+CHECKSUMS = "sources.json"
+"""In the guard's archive, beside the sources."""
+
+_LIBRARY = __name__.rpartition(".releases.")[0]
+
+
+def library_sources() -> dict[str, bytes]:
+    """Path within the package to source text, of every file of the library that is at hand."""
+    package = sys.modules[__name__.rpartition(".releases.")[0]]
+    package = sys.modules[_LIBRARY]
+    folder = Path(package.__path__[0])
+    archive = _enclosing_archive(folder)
+    if archive is None:
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob("*.py"))
+            if "__pycache__" not in path.parts
+        }
+    prefix = str(folder.relative_to(archive)) + "/"
+    with zipfile.ZipFile(archive) as opened:
+        return {
+            entry[len(prefix) :]: opened.read(entry)
+            for entry in sorted(opened.namelist())
+            if entry.startswith(prefix) and entry.endswith(".py")
+        }
+
+
+def _enclosing_archive(folder: Path) -> Optional[Path]:
+    return next((parent for parent in folder.parents if parent.is_file()), None)
+
+
+def checksums(sources: Mapping[str, bytes]) -> dict[str, int]:
+    """Path within the package to CRC-32: enough to tell whether two have the same file."""
+    return {name: zlib.crc32(source) for name, source in sources.items()}
+
+
+def own_checksums() -> dict[str, int]:
+    """Of the guard that calls this; empty when it was installed by a version that did not keep them."""
+    try:
+        kept = pkgutil.get_data(_LIBRARY, CHECKSUMS)
+    except OSError:
+        return {}
+    return {} if kept is None else dict(json.loads(kept))
+
+
+def is_of_this_library(theirs: Mapping[str, int]) -> bool:
+    """Whether a guard with these files runs the same code as this library, which may have more of them."""
+    if not theirs:
+        return False
+    mine = checksums(library_sources())
+    return all(mine.get(name) == checksum for name, checksum in theirs.items())

@@ -1,0 +1,98 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Asking the guard instead of running a module: the same answer, or none."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.asked_guard import (
+    report_command,
+    report_from,
+)
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.unikernel_info import inform
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import NodeLayout
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard_install
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.proposal import Wanted
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import TrialOptions, locked
+from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
+from ansible_collections.unikernel.fleet.tests.support.real_node import NAME, declared, free_port, real_node
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> NodeLayout:
+    """A node with spaces in the path of its state folder, and with a unikernel that is stopped."""
+    node = real_node(tmp_path / "a node")
+    with locked(node, NAME, ME) as transaction:
+        stopped = replace(declared(node, "#!/bin/sh\nexec sleep 60\n", free_port()), wanted=Wanted.STOPPED)
+        transaction.declare(stopped, TrialOptions(timeout_s=0.0), None)
+    return node.layout
+
+
+def parameters(layout: NodeLayout, **given: Any) -> dict[str, Any]:
+    return {"root": str(layout.root), "names": None, "history": 0, "console": 0, **given}
+
+
+def asked(given: dict[str, Any]) -> Optional[dict[str, Any]]:
+    command = report_command(given)
+    assert command is not None
+    said = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=30)
+    return report_from(said.stdout) if said.returncode == 0 else None
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"names": [NAME]}, {"names": []}, {"names": ["unheard-of"]}, {"history": 3, "console": 5}]
+)
+def test_the_guard_says_what_the_module_says(layout: NodeLayout, given: dict[str, Any]) -> None:
+    guard_install.install(layout)
+    answer = asked(parameters(layout, **given))
+    expected = json.loads(json.dumps(inform(parameters(layout, **given))))
+    assert answer is not None
+    for report in (*answer["unikernels"].values(), *expected["unikernels"].values()):
+        if report["release"] is None:
+            del report["salt"]  # made up for what has no state yet
+    assert answer == expected
+
+
+def test_names_that_are_none_are_left_to_the_module(layout: NodeLayout) -> None:
+    guard_install.install(layout)
+    assert asked(parameters(layout, names=["../x; true"])) is None
+
+
+def test_a_node_without_a_guard_has_no_answer(layout: NodeLayout) -> None:
+    assert asked(parameters(layout)) is None
+
+
+def test_a_relative_folder_is_left_to_the_module(layout: NodeLayout) -> None:
+    assert report_command(parameters(layout, root="relative")) is None
+
+
+def test_a_guard_of_other_code_is_not_believed(layout: NodeLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = dict(guard_install.library_sources())
+    sources["model.py"] += b"# another version\n"
+    monkeypatch.setattr(guard_install, "library_sources", lambda: sources)
+    guard_install.install(layout)
+    assert asked(parameters(layout)) is None
+
+
+def test_a_guard_with_fewer_files_than_the_controller_is_the_same_code(
+    layout: NodeLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ansible packs only what a module imports, and the guard is installed from that."""
+    sources = {name: s for name, s in guard_install.library_sources().items() if not name.startswith("sources/")}
+    monkeypatch.setattr(guard_install, "library_sources", lambda: sources)
+    guard_install.install(layout)
+    assert asked(parameters(layout)) is not None
+
+
+@pytest.mark.parametrize("output", ["", "no json", "[]", "3", "{}", '{"unikernels": {}, "sources": {}}'])
+def test_what_is_no_answer_counts_as_none(output: str) -> None:
+    assert report_from(output) is None
