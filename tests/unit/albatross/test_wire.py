@@ -170,7 +170,7 @@ def test_a_long_list_of_short_values_is_read_in_time_that_grows_with_it() -> Non
     def seconds(number: int) -> float:
         octets = der.element(0x05, b"") * number
         began = time.process_time()
-        assert sum(1 for _unused in der.elements(octets)) == number
+        assert len(der.elements(octets, number)) == number
         return time.process_time() - began
 
     seconds(10_000)
