@@ -5,20 +5,18 @@
 """DER as albatross speaks it: kinds of values that write themselves and read themselves, strictly and bounded.
 
 The library asn1crypto reads and writes tags and lengths (its ``parser``); what is within is checked here. Its own
-classes would read times and texts that this protocol allows as errors, would take other encodings than DER, ignore
-octets after a value, and find most errors only when a field is looked at.
+classes would write times without their trailing zeros, take other encodings than DER, pass over octets after a value
+and over surplus fields, and find errors only when a field is looked at.
 
 Every tag of the protocol is below 31, so an identifier is one octet.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, Generic, Optional, TypeVar, Union
+from typing import Generic, TypeVar
 
-from ..errors import InvalidDeclaration, MissingLibrary
+from ..errors import MissingLibrary
 from .errors import Malformed, Unsendable
 
 try:
@@ -29,16 +27,13 @@ else:
     HAS_ASN1CRYPTO = True
 
 T = TypeVar("T")
-U = TypeVar("U")
 
 BOOLEAN, INTEGER, OCTET_STRING, NULL, UTF8_STRING, GENERALIZED_TIME = 0x01, 0x02, 0x04, 0x05, 0x0C, 0x18
-SEQUENCE, SET = 0x30, 0x31
 
 LOWEST, HIGHEST = -(2**62), 2**62 - 1
 """What an OCaml integer holds; a frame with more is dropped unanswered."""
 LONGEST_TEXT = 65_536
 """Octets. The longest that the server writes itself are console lines of about 530."""
-LONGEST_LIST = 16_384
 
 _FIRST_LOOK = 256
 _TIME = re.compile(rb"\d{14}(?:\.\d{1,3})?(?:Z|[+-]\d{4})", re.ASCII)
@@ -58,10 +53,13 @@ def element(identifier: int, content: bytes) -> bytes:
     return bytes(parser.emit(identifier >> 6, identifier >> 5 & 1, identifier & 31, content))
 
 
-def elements(octets: bytes) -> Iterator[Element]:
-    """The values that follow each other in some octets, to their very end."""
-    position = 0
-    while position < len(octets):
+def elements(octets: bytes, most: int) -> list[Element]:
+    """The values that follow each other in some octets, to their very end, and no more than so many."""
+    found: list[Element] = []
+    position, end = 0, len(octets)
+    while position < end:
+        if len(found) == most:
+            raise Malformed(f"more than {most} value{'s' * (most != 1)}")
         # The parser copies what it is given. A look that grows with the value keeps a long list of short values, or of
         # long ones, from being copied over and over.
         look = _FIRST_LOOK
@@ -70,28 +68,22 @@ def elements(octets: bytes) -> Iterator[Element]:
                 kind, method, tag, header, content, trailer = parser.parse(octets[position : position + look])
                 break
             except ValueError as error:
-                if position + look >= len(octets):
+                if position + look >= end:
                     raise Malformed(f"cut, or not DER ({error})") from None
                 look *= 16
-        if trailer or tag > 30 or (header[1] & 0x80 and (header[2] == 0 or len(content) < 0x80)):
+        if trailer or tag > 30 or (header[1] > 0x7F and (header[2] == 0 or len(content) < 0x80)):
             raise Malformed("not DER: a length or tag that is not in its shortest form")
         position += len(header) + len(content)
-        yield kind << 6 | method << 5 | tag, content
+        found.append((kind << 6 | method << 5 | tag, content))
+    return found
 
 
 def only(octets: bytes) -> Element:
     """The one value that some octets are."""
-    found = list(_at_most(1, elements(octets)))
+    found = elements(octets, 1)
     if not found:
         raise Malformed("nothing where a value belongs")
     return found[0]
-
-
-def _at_most(number: int, found: Iterator[Element]) -> Iterator[Element]:
-    for position, item in enumerate(found):
-        if position == number:
-            raise Malformed(f"more than {number} value{'s' * (number != 1)}")
-        yield item
 
 
 class Kind(Generic[T]):
@@ -231,170 +223,3 @@ class Time(_Plain[str]):
         if not _TIME.fullmatch(content):
             raise Malformed(f"{content[:40]!r} is no time")
         return content.decode("ascii")
-
-
-class Explicit(Kind[T]):
-    """Another kind in an envelope of its own: ``[number] EXPLICIT``."""
-
-    def __init__(self, number: int, inner: Kind[T]) -> None:
-        self.inner = inner
-        self.identifier = 0xA0 | number
-        self.identifiers = frozenset({self.identifier})
-
-    def write(self, value: T) -> bytes:
-        return element(self.identifier, self.inner.write(value))
-
-    def read(self, identifier: int, content: bytes) -> T:
-        return self.inner.decode(content)
-
-
-class ListOf(Kind[tuple[T, ...]]):
-    """SEQUENCE OF."""
-
-    identifier = SEQUENCE
-
-    def __init__(self, item: Kind[T], fewest: int = 0, most: int = LONGEST_LIST) -> None:
-        self.item = item
-        self.fewest, self.most = fewest, most
-        self.identifiers = frozenset({self.identifier})
-
-    def write(self, value: tuple[T, ...]) -> bytes:
-        if not self.fewest <= len(value) <= self.most:
-            raise Unsendable(f"a list of {len(value)}; {self.fewest} to {self.most} are sent")
-        return element(self.identifier, b"".join(self._ordered([self.item.write(item) for item in value])))
-
-    def read(self, identifier: int, content: bytes) -> tuple[T, ...]:
-        found = []
-        for position, (inner, octets) in enumerate(_at_most(self.most, elements(content))):
-            try:
-                found.append(self.item.taken(inner, octets))
-            except Malformed as error:
-                raise error.within(f"[{position}]") from None
-        if len(found) < self.fewest:
-            raise Malformed(f"a list of {len(found)}, where at least {self.fewest} belong")
-        return tuple(found)
-
-    def _ordered(self, items: list[bytes]) -> list[bytes]:
-        return items
-
-
-class SetOf(ListOf[T]):
-    """SET OF: sent sorted and without repetitions, as DER wants; read in any order."""
-
-    identifier = SET
-
-    def read(self, identifier: int, content: bytes) -> tuple[T, ...]:
-        return tuple(dict.fromkeys(super().read(identifier, content)))
-
-    def _ordered(self, items: list[bytes]) -> list[bytes]:
-        return sorted(set(items))
-
-
-class As(Kind[U]):
-    """Another kind, seen as values of our own. ``inward`` may raise ValueError or InvalidDeclaration."""
-
-    def __init__(self, inner: Kind[T], inward: Callable[[T], U], outward: Callable[[U], T]) -> None:
-        self.inner: Kind[Any] = inner
-        self.inward, self.outward = inward, outward
-        self.identifiers = inner.identifiers
-
-    def write(self, value: U) -> bytes:
-        return self.inner.write(self.outward(value))
-
-    def read(self, identifier: int, content: bytes) -> U:
-        found = self.inner.read(identifier, content)
-        try:
-            return self.inward(found)
-        except (ValueError, InvalidDeclaration) as error:
-            raise Malformed(str(error)) from None
-
-
-@dataclasses.dataclass(frozen=True)
-class Field:
-    """A field of a record, named as in its dataclass."""
-
-    name: str
-    kind: Kind[Any]
-    optional: bool = False
-    """Absent when the value is None or empty; read as the dataclass' default."""
-
-
-class Record(Kind[T]):
-    """SEQUENCE, as a frozen dataclass. ``unsaid``: fields of it that this older form has no words for; they must have
-    their defaults."""
-
-    def __init__(self, cls: type[T], *parts: Field, unsaid: tuple[str, ...] = (), identifier: int = SEQUENCE) -> None:
-        self.cls = cls
-        self.parts = parts
-        self.identifier = identifier
-        self.identifiers = frozenset({identifier})
-        named = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        self.unsaid = {name: named[name].default for name in unsaid}
-
-    def write(self, value: T) -> bytes:
-        for name, default in self.unsaid.items():
-            told = getattr(value, name)
-            if told != default:
-                raise Unsendable(f"{name}: {told!r:.200} cannot be said to a server of this generation")
-        octets = []
-        for part in self.parts:
-            item = getattr(value, part.name)
-            if part.optional and (item is None or item == ()):
-                continue
-            try:
-                octets.append(part.kind.write(item))
-            except Unsendable as error:
-                raise Unsendable(f"{part.name}: {error}") from None
-        return element(self.identifier, b"".join(octets))
-
-    def read(self, identifier: int, content: bytes) -> T:
-        values: dict[str, Any] = {}
-        following = _at_most(len(self.parts), elements(content))
-        found: Optional[Element] = next(following, None)
-        for part in self.parts:
-            if found is not None and found[0] in part.kind.identifiers:
-                try:
-                    values[part.name] = part.kind.read(*found)
-                except Malformed as error:
-                    raise error.within(part.name) from None
-                found = next(following, None)
-            elif not part.optional:
-                raise Malformed(
-                    f"{part.name} is missing" if found is None else f"{part.name} is not what belongs there"
-                )
-        if found is not None:
-            raise Malformed(f"the tag {found[0]:#04x} does not belong here")
-        return self.cls(**values)
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """An alternative of a choice, in its numbered envelope."""
-
-    number: int
-    kind: Kind[Any]
-    is_of: Union[type, tuple[type, ...], Callable[[Any], bool]]
-    """The classes of its values, or a function that knows them."""
-
-    def holds(self, value: Any) -> bool:
-        if isinstance(self.is_of, (type, tuple)):
-            return isinstance(value, self.is_of)
-        return self.is_of(value)
-
-
-class Choice(Kind[Any]):
-    """CHOICE. The first case that holds a value writes it; the tag says which one reads it."""
-
-    def __init__(self, *cases: Case) -> None:
-        self.cases = cases
-        self.by_identifier = {0xA0 | case.number: case.kind for case in cases}
-        self.identifiers = frozenset(self.by_identifier)
-
-    def write(self, value: Any) -> bytes:
-        for case in self.cases:
-            if case.holds(value):
-                return element(0xA0 | case.number, case.kind.write(value))
-        raise Unsendable(f"{type(value).__name__} is nothing that can stand here")
-
-    def read(self, identifier: int, content: bytes) -> Any:
-        return self.by_identifier[identifier].decode(content)

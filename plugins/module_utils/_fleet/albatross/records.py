@@ -4,7 +4,7 @@
 
 """What albatross keeps and tells: configurations, policies, block devices, samples. Data without I/O.
 
-Tuples that stand for sets (CPUs, devices) are sent sorted and without repetitions, and read in the order of the wire.
+Tuples that stand for sets (CPUs, devices) may be in any order; they are read in the order in which they are sent.
 Texts may hold surrogates: the server never checks what it passes on.
 """
 

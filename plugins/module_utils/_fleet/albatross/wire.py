@@ -12,15 +12,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .der import Field, Record, require_library
+from .commands_grammar import COMMAND, INT64, NAME
+from .der import require_library
 from .errors import Malformed, Unsendable
-from .grammar import COMMAND, INT64, NAME, PAYLOAD, VERSION, VERSION_NUMBER
+from .grammar import PAYLOAD, VERSION, VERSION_NUMBER
 from .messages import Command, Message
 from .names import Name
+from .structures import Field, Record
 
 LENGTH_OCTETS = 4
-LONGEST_REPLY = 4 << 20
-"""Octets of a frame that holds no image: room for some ten thousand unikernels."""
+LONGEST_REPLY = 2 << 20
+"""Octets of a frame that holds no image: room for some ten thousand unikernels; some seconds to read at the worst."""
 ENVELOPE = 1 << 16
 """Octets that a frame may have beyond the image, or the block of a device, that it carries."""
 _LONGEST_FRAME = 2**31 - 1
