@@ -16,9 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
 
+from ..codec import encode
 from ..errors import InvalidDeclaration
 from ..layout import NodeLayout
 from ..releases.guard_sources import is_of_this_library
+from .albatross import places_of
 
 
 def report_command(parameters: Mapping[str, Any]) -> Optional[str]:
@@ -30,6 +32,12 @@ def report_command(parameters: Mapping[str, Any]) -> Optional[str]:
     words = [str(layout.guard), "--root", str(layout.root), "report"]
     if parameters["names"] is not None:
         words += ["--names", json.dumps(parameters["names"])]
+    if parameters["albatross"]:
+        try:
+            places = places_of(parameters["albatross"])
+        except InvalidDeclaration:
+            return None
+        words += ["--albatross", json.dumps({name: encode(place) for name, place in places.items()})]
     words += ["--history", str(parameters["history"]), "--console", str(parameters["console"])]
     return shlex.join(words)
 

@@ -50,6 +50,11 @@ class Driver(Protocol):
     def console(self, name: str, release: int, lines: int) -> tuple[str, ...]:
         """The last lines of the instance's console; ``()`` when there is none. Bounded in bytes too."""
 
-    def fetch_image(self, name: str) -> Optional[tuple[Release, Image]]:
-        """For adoption: the release that a live instance without a state was started from; its image is then in
-        the store. None when there is nothing to adopt."""
+    def discovered(self, name: str, number: int) -> Optional[Release]:
+        """The release that a live instance without a state was started from, as far as it can be told without bringing
+        its image (whose size may be 0: not known yet). ``number`` is for one that has none. Changes nothing. None when
+        there is nothing to adopt."""
+
+    def fetch_image(self, name: str, number: int) -> Optional[tuple[Release, Image]]:
+        """For adoption: the same, whole; its image is then in the store, and it counts as an instance of that
+        release."""

@@ -26,16 +26,17 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from ..checks.model import CheckSpec
 from ..codec import decode
+from ..drivers.albatross_place import Place
 from ..durable import make_folder
 from ..errors import Busy, DriverError, FleetError
 from ..layout import NodeLayout
 from ..model import checked_name
 from ..runtime.declared_bridges import bring_up
-from .guard import self_test, sweep, watch
+from .guard import self_test, sweep, test_of_drivers, watch
 from .node import Node, local_node
 from .state import Phase, State
 
@@ -63,6 +64,7 @@ def main(argv: Sequence[str]) -> int:
     commands.add_parser("bridges", help="make the declared bridges that are missing")
     reporting = commands.add_parser("report", help="say what runs, as one line of JSON")
     reporting.add_argument("--names", help="unikernels, as a list in JSON; left out: all of them")
+    reporting.add_argument("--albatross", help="where that of each unikernel is, as a mapping in JSON")
     reporting.add_argument("--history", type=int, default=0, help="events to say of each")
     reporting.add_argument("--console", type=int, default=0, help="console lines to say of each")
     options = parser.parse_args(argv)
@@ -74,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
     if options.command == "bridges":
         return _bridges(node)
     if options.command == "report":
-        return _report(node, options.names, options.history, options.console)
+        return _report(options.root, options.names, options.albatross, options.history, options.console)
     if options.command == "boot":
         return _sweep(node, (), quiet=False, wait_s=BOOT_WAIT_S)
     return _sweep(node, options.name, options.quiet, SWEEP_WAIT_S)
@@ -83,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
 def _watch_detached(node: Node, name: str, trial: str) -> int:
     try:
         self_test([decode(CheckSpec, item) for item in json.load(sys.stdin)])
-        node.journal(name).read()
+        test_of_drivers(node, name)
         lock = guard_lock(node.layout, name, trial)
     except (FleetError, OSError, ValueError) as error:
         _say(str(error))
@@ -102,7 +104,7 @@ def _watch_in_unit(node: Node, name: str, trial: str, checks: Path) -> int:
     try:
         with suppress(FileNotFoundError):
             self_test([decode(CheckSpec, item) for item in json.loads(checks.read_bytes())])
-        node.journal(name).read()
+            test_of_drivers(node, name)
         lock = guard_lock(node.layout, name, trial)
         checks.unlink(missing_ok=True)
     except (FleetError, OSError, ValueError) as error:
@@ -133,11 +135,13 @@ def _bridges(node: Node) -> int:
     return 0
 
 
-def _report(node: Node, names: Optional[str], history: int, console: int) -> int:
+def _report(root: Path, names: Optional[str], albatross: Optional[str], history: int, console: int) -> int:
     from .guard_sources import own_checksums
     from .report import node_report
 
     try:
+        places = {} if albatross is None else _places(json.loads(albatross))
+        node = local_node(NodeLayout(root), places)
         wanted = None if names is None else [checked_name(name) for name in json.loads(names)]
         said = {**node_report(node, wanted, history, console), "sources": own_checksums()}
     except (FleetError, OSError, ValueError) as error:
@@ -145,6 +149,10 @@ def _report(node: Node, names: Optional[str], history: int, console: int) -> int
         return 1
     _say(json.dumps(said))
     return 0
+
+
+def _places(given: Any) -> dict[str, Place]:
+    return {checked_name(name): decode(Place, place) for name, place in dict(given).items()}
 
 
 def _say(text: str) -> None:

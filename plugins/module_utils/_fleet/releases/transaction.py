@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from ..checks.model import CheckSpec, Outcome, Schedule, Verdict
+from ..drivers.protocol import Driver
 from ..errors import (
     Busy,
     DriverError,
@@ -33,7 +34,7 @@ from . import evidence, state as steps
 from .fingerprint import fingerprint
 from .lock import exclusive
 from .node import Node, living
-from .proposal import Declaration, Proposal, propose
+from .proposal import Declaration, Proposal, Wanted, propose
 from .settlement import (
     Action,
     BeginRevert,
@@ -119,7 +120,7 @@ class Transaction:
         existed = self._journal.exists
         self.state = self._journal.open()
         if not existed:
-            self._adopt()
+            self._adopt(self._node.drivers_of(self.state))
         self.settle()
 
     def settle(self) -> None:
@@ -185,6 +186,8 @@ class Transaction:
         before = self.state
         if self._trial_is_open:
             self._refuse_or_end_open_trial(options.takeover)
+        if declaration.wanted is not Wanted.ABSENT:
+            self._adopt_from_others()
         proposal = propose(self.state.current, declaration, self.state.next_number)
         if _is_so(self.state, proposal, self._what_runs()):
             return Change(False, before, self.state, proposal)
@@ -452,10 +455,25 @@ class Transaction:
         self._journal.write(state)
         self.state = state
 
-    def _adopt(self) -> None:
-        state = _adoptable(self._node, self.state, self._holder)
-        if state is not None:
-            self._write(state)
+    def _adopt(self, drivers: Sequence[Driver]) -> None:
+        """What runs without a release of ours becomes one."""
+        for driver in drivers:
+            release = self._discovered(driver)
+            if release is not None:
+                now = self._node.now()
+                self._write(
+                    steps.adopted(self.state, release, self._node.clock.wall(), now.boot_id, self._holder)
+                )
+                return
+
+    def _discovered(self, driver: Driver) -> Optional[Release]:
+        found = driver.fetch_image(self._name, self.state.next_number) if driver.capabilities.discovers else None
+        return None if found is None else found[0]
+
+    def _adopt_from_others(self) -> None:
+        """Where others start things as well, there may be something although we know that nothing of ours is there."""
+        if self.state.current is None and self.state.phase is Phase.STABLE:
+            self._adopt([driver for driver in self._node.drivers_of(self.state) if driver.capabilities.shared])
 
     def _keep_evidence(self, what_runs: Sequence[Instance]) -> Optional[str]:
         trial = _trial(self.state)
@@ -505,17 +523,6 @@ def _is_so(state: State, proposal: Proposal, what_runs: Sequence[Instance]) -> b
     alive = [i for i in what_runs if i.alive]
     serves = all(i.works and i.serving for i in alive)
     return serves and {i.release for i in alive} == (set() if expected is None else {expected})
-
-
-def _adoptable(node: Node, state: State, holder: Optional[Holder] = None) -> Optional[State]:
-    for driver in node.drivers_of(state):
-        if not driver.capabilities.discovers:
-            continue
-        found = driver.fetch_image(state.name)
-        if found is not None:
-            now = node.now()
-            return steps.adopted(state, found[0], node.clock.wall(), now.boot_id, holder or Holder())
-    return None
 
 
 def _trial(state: State) -> Trial:
