@@ -88,7 +88,7 @@ class Blocks:
         with to.path.open("wb") as file:
             while True:
                 octets = frames.chunk(connection)
-                if octets is None:
+                if not octets:
                     break
                 if stream is not None:
                     try:

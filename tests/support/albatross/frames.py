@@ -58,19 +58,19 @@ _WIRE = Record(
 
 
 def chunk(connection: socket.socket) -> Optional[bytes]:
-    """What the next frame holds; None at the end of the stream, which an empty frame, or one too long, also is. Waits
-    for as long as it takes."""
+    """What the next frame holds, waited for as long as it takes. Empty at the end of a stream, for which a frame that
+    is too long is also taken; None when the connection ended, or broke."""
     prefix = _exactly(connection, wire.LENGTH_OCTETS)
     if prefix is None:
         return None
     length = int.from_bytes(prefix, "big", signed=True)
-    return _exactly(connection, length) if length > 0 else None
+    return _exactly(connection, length) if length > 0 else b""
 
 
 def request(connection: socket.socket, generation: Generation) -> Optional[Message]:
     """The next request; None when there is none, or none that this server can read."""
     octets = chunk(connection)
-    if octets is None:
+    if not octets:
         return None
     try:
         read = _WIRE.decode(octets)
