@@ -173,8 +173,8 @@ options:
   albatross:
     description:
       - Where the albatross is that runs it (O(driver=albatross)), and what it is called there.
-      - All but C(add_name) says how albatross is reached. It is no part of any release, is taken over at once, and is not
-        brought back by a rollback. Left out, it stays as it is; for a first release, the Unix sockets of the node.
+      - All but C(add_name) says how albatross is reached. It is no part of any release, is taken over at once, and is
+        not brought back by a rollback. Left out, it stays as it is; for a first release, the Unix sockets of the node.
       - Another path, or a server on which it does not run, is refused while it runs at the former.
     type: dict
     suboptions:

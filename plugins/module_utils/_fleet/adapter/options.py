@@ -179,9 +179,7 @@ PLACE_VARIABLES = (*(o.variable for o in (NAME, ROOT, STATE, *DECLARED[:1])), PR
 """Where a unikernel is, and whether it should be there."""
 
 PLAN_VARIABLES = tuple(
-    dict.fromkeys(
-        (*PLACE_VARIABLES, *(o.variable for o in (*DECLARED[1:], *CONFIGURATION)), PREFIX + "retry_failed")
-    )
+    dict.fromkeys((*PLACE_VARIABLES, *(o.variable for o in (*DECLARED[1:], *CONFIGURATION)), PREFIX + "retry_failed"))
 )
 """All that a plan compares."""
 

@@ -4,9 +4,9 @@
 
 """Driver ``albatross``: unikernels that an albatross server runs, on this node or, over TLS, anywhere.
 
-albatross kills what runs before it looks at what is to replace it, calls a started tender a success, and sometimes never
-answers. So all that can be known is looked at before, the way back is fetched first, and what really runs is asked for
-afterwards: it alone decides.
+albatross kills what runs before it looks at what is to replace it, calls a started tender a success, and sometimes
+never answers. So all that can be known is looked at before, the way back is fetched first, and what really runs is
+asked for afterwards: it alone decides.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ SETTLES_WITHIN_S = 5.0
 """After an answer was lost: the server either carries the request out about now, or never will."""
 _POLL_S = 0.05
 _NOT_KNOWN_HERE = (
-    "what albatross would run it with, its tenders, it tells nobody: only the start shows whether the one for this image "
-    "is there"
+    "which tenders albatross has, it tells nobody: only the start shows whether the one for this image is there"
 )
 
 
@@ -335,8 +334,8 @@ class AlbatrossDriver:
         return Exit(meaning="was stopped")
 
     def on_trial(self, name: str, release: int, trial: bool) -> None:
-        """albatross restarts by what it was told at the creation, and cannot be told otherwise. A restart during a trial
-        is seen by the time of its start, and counts as an end."""
+        """albatross restarts by what it was told at the creation, and cannot be told otherwise. A restart during a
+        trial is seen by the time of its start, and counts as an end."""
 
     def discard(self, name: str, release: int) -> None:
         records = self._records(name)

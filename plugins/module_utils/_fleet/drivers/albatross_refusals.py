@@ -106,8 +106,8 @@ def refusals_of_policies(
     neighbours: Iterable[NamedInfo],
     label: str,
 ) -> list[str]:
-    """Only the policy of the very path is applied, to all that runs in it and below it. The root's says what the machine
-    has, as it was when albatross was started."""
+    """Only the policy of the very path is applied, to all that runs in it and below it. The root's says what the
+    machine has, as it was when albatross was started."""
     by_path = {policy.name.path: policy.policy for policy in policies}
     own = by_path.get(path)
     machine = by_path.get(())

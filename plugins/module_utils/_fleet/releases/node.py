@@ -22,7 +22,6 @@ from ..model import Instance, Release
 from .journal import Journal
 from .state import State
 
-
 NO_PLACES: Mapping[str, Place] = {}
 
 

@@ -461,9 +461,7 @@ class Transaction:
             release = self._discovered(driver)
             if release is not None:
                 now = self._node.now()
-                self._write(
-                    steps.adopted(self.state, release, self._node.clock.wall(), now.boot_id, self._holder)
-                )
+                self._write(steps.adopted(self.state, release, self._node.clock.wall(), now.boot_id, self._holder))
                 return
 
     def _discovered(self, driver: Driver) -> Optional[Release]:
