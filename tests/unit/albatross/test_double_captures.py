@@ -132,7 +132,7 @@ class Player:
     # --- what happens between them
 
     def _done(self, step: albatross_recording.Done) -> None:
-        self._ask(wire.framed(wire.encode(step.request)))
+        self._ask(wire.framed(wire.encode(step.request)), expected=1)
 
     def _bridge(self, step: albatross_recording.Bridge) -> None:
         (self.double.make_bridge if step.there else self.double.remove_bridge)(step.name)
