@@ -76,7 +76,7 @@ class Resources:
             if above is not None:
                 _fit(above, policy)
         for below, other in self.policies.items():
-            if below and below[: len(path)] == path:
+            if below != path and below[: len(path)] == path:
                 _fit(policy, other)
         self._allow_what_runs(path, policy)
         self.policies[path] = policy
