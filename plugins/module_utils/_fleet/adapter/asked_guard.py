@@ -32,7 +32,7 @@ def report_command(parameters: Mapping[str, Any]) -> Optional[str]:
     words = [str(layout.guard), "--root", str(layout.root), "report"]
     if parameters["names"] is not None:
         words += ["--names", json.dumps(parameters["names"])]
-    if parameters["albatross"]:
+    if parameters.get("albatross"):
         try:
             places = places_of(parameters["albatross"])
         except InvalidDeclaration:

@@ -115,7 +115,7 @@ class AlbatrossDriver:
         said: tuple[str, ...] = ()
         if newest:
             with suppress(DriverError):
-                said = console.lines(client, place.name(record.label), console.window_of(record, ()))
+                said = console.spoken_by(client, place.name(record.label), record, ())
         return Exit(meaning=console.last_words(said))
 
     def _records(self, name: str) -> Records:
@@ -137,7 +137,7 @@ class AlbatrossDriver:
             return ()
         place = self._place(name)
         later = [one for one in records if one.label == record.label and one.order > record.order]
-        return console.lines(place.client(), place.name(record.label), console.window_of(record, later))[-lines:]
+        return console.spoken_by(place.client(), place.name(record.label), record, later, lines)
 
     # --- refusing ---
 
@@ -161,6 +161,8 @@ class AlbatrossDriver:
         """``stop_start``, by force create; what runs as ``new`` would is left running and counts as it from now on."""
         if new is None or not new.running:
             self._destroy_all(name, "replaced" if new is None else "stopped")
+            if new is not None:
+                self._note_as_stopped(name, new)
             return None
         place = self._places.of(name) or Place()
         client = place.client()
@@ -192,6 +194,12 @@ class AlbatrossDriver:
         for other in records.all():
             if other.number != release.number and not other.ended:
                 records.put(replace(other, ended="replaced"))
+
+    def _note_as_stopped(self, name: str, release: Release) -> None:
+        """So that somebody else's start of it is seen."""
+        place = self._place(name)
+        record = replace(self._record(name, release, wanted(name, place, release), None), ended="stopped")
+        self._records(name).begin(record, release, None)
 
     def _record(self, name: str, release: Release, running: Running, before: Optional[str]) -> Created:
         self._places.write(name)
@@ -231,7 +239,7 @@ class AlbatrossDriver:
         info = client.unikernel(full)
         if info is None:
             # albatross calls it a success when the tender was started, and drops what ended from its list.
-            said = console.lines(client, full, console.window_of(self._record_of(name, release), ()))
+            said = console.spoken_by(client, full, self._record_of(name, release), ())
             raise DriverError(f"{name}: {release} ended right after its start: it {console.last_words(said)}")
         return info
 

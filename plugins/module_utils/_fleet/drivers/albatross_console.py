@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Optional
 
 from ..albatross.client import Client
+from ..albatross.messages import ConsoleLine
 from ..albatross.names import Name
 from ..albatross.records import moment
 from ..albatross.sendable import MOST_LINES
@@ -25,40 +25,47 @@ QUIET_S = 0.05
 """A history comes in one go."""
 WORDS = 3
 KILLED = "Exiting on signal 15"
-"""The last word of a tender that was told to end."""
+"""The last word of a tender that was told to end: what follows was said by the next one."""
+_BEFORE_ITS_START = timedelta(seconds=0.5)
+"""albatross looks at the clock after it has started something, which may have spoken by then."""
+_MOMENT = timedelta(seconds=0.02)
 
 
-@dataclass(frozen=True)
-class Window:
-    """From when to when a release was the one that spoke."""
-
-    since: datetime
-    until: Optional[datetime] = None
-    after_a_kill: bool = False
-    """What was there before may still have been speaking: until its tender said that it was killed."""
-
-
-def window_of(record: Created, later: Sequence[Created]) -> Window:
-    """``later``: those that were asked for after it, under the same label."""
-    if record.started is None:
-        return Window(moment(record.asked_at), after_a_kill=record.before is not None)
-    since = moment(record.started)
-    after = sorted(moment(one.started) for one in later if one.started is not None)
-    following = [at for at in after if at > since]
-    return Window(since, following[0] if following else None)
-
-
-def lines(client: Client, name: Name, window: Window) -> tuple[str, ...]:
-    """What was said then, as far as albatross remembers it."""
+def spoken_by(
+    client: Client, name: Name, record: Created, later: Sequence[Created], count: Optional[int] = None
+) -> tuple[str, ...]:
+    """What one release said, as far as albatross remembers it; ``later``: those that were asked for after it."""
     told = client.console(name, MOST_LINES, QUIET_S)
-    spoken = []
-    for one in told:
-        with suppress(ValueError):
-            at = moment(one.time)
-            if window.since <= at and (window.until is None or at < window.until):
-                spoken.append(one.line.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-    killed = [place for place, line in enumerate(spoken) if KILLED in line] if window.after_a_kill else []
-    return tuple(spoken[killed[0] + 1 :] if killed else spoken)
+    lines = [(_at(one), one.line.encode("utf-8", "surrogateescape").decode("utf-8", "replace")) for one in told]
+    begin = _beginning(lines, record)
+    end = min((_beginning(lines, one) for one in later), default=len(lines))
+    mine = tuple(line for _at, line in lines[begin : max(begin, end)])
+    return mine if count is None else mine[-count:] if count > 0 else ()
+
+
+def _beginning(lines: Sequence[tuple[datetime, str]], record: Created) -> int:
+    """The place of its first line."""
+    asked = moment(record.asked_at)
+    start = moment(record.started) if record.started is not None else None
+    since, until = (asked, None) if start is None else (start - _BEFORE_ITS_START, start + _BEFORE_ITS_START)
+    near = [n for n, (at, _line) in enumerate(lines) if since <= at and (until is None or at <= until)]
+    if record.before is None and record.order > 1 and start is not None:
+        # What ended by itself before it spoke until shortly before.
+        near = [n for n in near if lines[n][0] >= start - _MOMENT]
+    if record.before is not None:
+        killed = [n for n in near if KILLED in lines[n][1]]
+        if killed:
+            return (killed[0] if start is None else killed[-1]) + 1
+    if near:
+        return near[0]
+    return sum(at < (since if start is None else start) for at, _line in lines)
+
+
+def _at(one: ConsoleLine) -> datetime:
+    try:
+        return moment(one.time)
+    except ValueError:
+        return datetime.min.replace(tzinfo=timezone.utc)
 
 
 def last_words(said: Sequence[str]) -> str:

@@ -141,14 +141,14 @@ class Records:
             return codec.decode(Release, json.loads((self.folder(number) / RELEASE).read_bytes()))
         return None
 
-    def begin(self, record: Created, release: Release, image: Path) -> None:
-        """All that is needed to know it again, and its image: before it is asked for."""
+    def begin(self, record: Created, release: Release, image: Optional[Path]) -> None:
+        """All that is needed to know it again, and its image if it is to run: before it is asked for."""
         folder = self.folder(record.number)
         link = self._layout.instance_image(self._name, record.number)
         try:
             make_folder(folder)
             write_durably(folder / RELEASE, json.dumps(codec.encode(release)).encode("ascii"))
-            if not link.exists() or not os.path.samefile(link, image):
+            if image is not None and not (link.exists() and os.path.samefile(link, image)):
                 link.unlink(missing_ok=True)
                 os.link(image, link)
             self._put(record)

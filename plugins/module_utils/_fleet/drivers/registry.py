@@ -11,6 +11,7 @@ compile the others in every single run of a module (of which it keeps no bytecod
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Optional
 
 from ..errors import InvalidDeclaration
 from ..images.store import ImageStore
@@ -53,11 +54,12 @@ DRIVERS: Mapping[str, Callable[[NodeLayout, ImageStore, Places], Driver]] = {
 }
 
 
-def open_driver(name: str, layout: NodeLayout, store: ImageStore, places: Places) -> Driver:
-    """The driver of that name on this node; InvalidDeclaration when there is none."""
+def open_driver(name: str, layout: NodeLayout, store: ImageStore, places: Optional[Places] = None) -> Driver:
+    """The driver of that name on this node; InvalidDeclaration when there is none. ``places``: those of what an albatross
+    runs; None: as they are written down."""
     try:
         opener = DRIVERS[name]
     except KeyError:
         known = ", ".join(sorted(DRIVERS))
         raise InvalidDeclaration(f"There is no driver {name!r}; known: {known}. Nothing was changed.") from None
-    return opener(layout, store, places)
+    return opener(layout, store, places or Places(layout))
