@@ -120,5 +120,3 @@ class AlbatrossNode:
     def written(self, number: int) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.layout.instance(NAME, number) / "created.json").read_bytes())
         return found
-
-

@@ -34,6 +34,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model impor
     Instance,
     Network,
     RestartPolicy,
+    SwapMethod,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.mac import derived_mac
 from ansible_collections.unikernel.fleet.tests.support.albatross.double import Albatross
@@ -196,7 +197,8 @@ def test_block_devices_that_are_missing_or_in_use_are_refused(here: AlbatrossNod
 
 
 def test_what_albatross_has_no_words_for_is_refused(here: AlbatrossNode) -> None:
-    said = refused(here, environment={"A": "b"}, working_directory="/tmp")
+    said = refused(here, environment={"A": "b"}, working_directory="/tmp", swap=SwapMethod.CUT_OVER)
+    assert "swap: cut_over is not possible" in said
     assert "an environment was declared" in said and "a working directory was declared" in said
 
 
@@ -310,7 +312,7 @@ def test_a_refusal_after_the_kill_says_so(here: AlbatrossNode, albatross: Albatr
     first = here.release(1)
     here.driver.swap(NAME, None, first)
     albatross.remove_bridge("br-other")
-    with pytest.raises(DriverError, match="br-other does not exist.*What ran before was killed"):
+    with pytest.raises(DriverError, match=r"br-other does not exist.*What ran before was killed"):
         here.driver.swap(NAME, first, here.release(2, networks=(Network("service", "br-other"),)))
     assert alive(here) == []
     back = here.driver.swap(NAME, here.release(2), first)
@@ -352,7 +354,7 @@ def test_when_nothing_came_of_it_that_is_said_after_a_bounded_time(
 def test_a_silent_albatross_is_an_error_and_not_an_empty_one(here: AlbatrossNode, albatross: Albatross) -> None:
     here.driver.swap(NAME, None, here.release(1))
     albatross.kill_daemon()
-    with pytest.raises(DriverError, match="Start albatross|no such socket"):
+    with pytest.raises(DriverError, match=r"Start albatross|no such socket"):
         here.driver.inspect([NAME])
 
 

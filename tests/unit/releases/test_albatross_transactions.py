@@ -250,7 +250,7 @@ def test_a_policy_that_forbids_is_an_error_and_stops_nothing(tmp_path: Path, alb
 
 
 class Deaths:
-    """Kills whoever works at the n-th of the steps that matter: a word to albatross, a record, a word of the journal."""
+    """Kills whoever works at the n-th of the steps that matter: words to albatross, records, the journal."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
         self.steps: list[str] = []

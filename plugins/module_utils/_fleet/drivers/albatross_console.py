@@ -49,13 +49,12 @@ def _beginning(lines: Sequence[tuple[datetime, str]], record: Created) -> int:
     start = moment(record.started) if record.started is not None else None
     since, until = (asked, None) if start is None else (start - _BEFORE_ITS_START, start + _BEFORE_ITS_START)
     near = [n for n, (at, _line) in enumerate(lines) if since <= at and (until is None or at <= until)]
-    if record.before is None and record.order > 1 and start is not None:
-        # What ended by itself before it spoke until shortly before.
+    killed = [n for n in near if KILLED in lines[n][1]] if record.before is not None else []
+    if killed:
+        return (killed[0] if start is None else killed[-1]) + 1
+    if record.order > 1 and start is not None:
+        # solo5-spt says nothing when it is killed, and what ended by itself spoke until shortly before.
         near = [n for n in near if lines[n][0] >= start - _MOMENT]
-    if record.before is not None:
-        killed = [n for n in near if KILLED in lines[n][1]]
-        if killed:
-            return (killed[0] if start is None else killed[-1]) + 1
     if near:
         return near[0]
     return sum(at < (since if start is None else start) for at, _line in lines)

@@ -55,7 +55,7 @@ DRIVERS: Mapping[str, Callable[[NodeLayout, ImageStore, Places], Driver]] = {
 
 
 def open_driver(name: str, layout: NodeLayout, store: ImageStore, places: Optional[Places] = None) -> Driver:
-    """The driver of that name on this node; InvalidDeclaration when there is none. ``places``: those of what an albatross
+    """The driver of that name on this node; InvalidDeclaration when there is none. ``places``: of what an albatross
     runs; None: as they are written down."""
     try:
         opener = DRIVERS[name]
