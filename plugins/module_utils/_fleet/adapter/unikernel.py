@@ -21,6 +21,7 @@ from ..model import Abi, BuildReference, Device, Image, checked_name, checked_sh
 from ..releases.guard_install import arm
 from ..releases.node import Node, local_node
 from ..releases.proposal import Declaration, Wanted
+from ..releases.rehearsal import Inconclusive, refuse_what_cannot_be_rehearsed
 from ..releases.report import shown_release
 from ..releases.state import Holder, State
 from ..releases.transaction import LOCK_WAIT_S, Change, TrialOptions, compare, locked
@@ -54,6 +55,8 @@ def declare(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     trial = trial_options(parameters, declaration.wanted)
     if check_mode:
         change = compare(node, name, declaration, trial.retry_failed)
+        if change.changed and trial.rehearse:
+            refuse_what_cannot_be_rehearsed(node, name, change.proposal.candidate)
     else:
         with locked(node, name, holder_from(parameters), parameters["lock_timeout"]) as transaction:
             change = transaction.declare(declaration, trial, functools.partial(arm, node.layout))
@@ -121,6 +124,8 @@ def trial_options(parameters: Mapping[str, Any], wanted: Wanted) -> TrialOptions
         takeover=parameters["takeover"],
         accept_no_way_back=parameters["accept_no_way_back"],
         keep=parameters["keep_releases"],
+        rehearse=parameters["rehearse"],
+        when_inconclusive=Inconclusive(parameters["rehearse_inconclusive"]),
     )
 
 
@@ -162,7 +167,12 @@ def _result(node: Node, name: str, change: Change, parameters: Mapping[str, Any]
         "inherited": list(change.proposal.inherited),
         "trial": shown_outcome(change.after, change.trial) if change.trial else None,
         "phase": change.after.phase.value,
-        "diff": diff_of(name, before, after, change.proposal.inherited, parameters.get("comparison"))
+        "diff": diff_of(name, before, after, change.proposal.inherited, parameters.get("comparison"), _ways(parameters))
         if change.changed
         else {"before": "", "after": ""},
     }
+
+
+def _ways(parameters: Mapping[str, Any]) -> list[str]:
+    rehearses = parameters["rehearse"] and parameters["state"] == Wanted.RUNNING.value
+    return ["way: rehearsed on a network of its own before it is swapped in"] if rehearses else []
