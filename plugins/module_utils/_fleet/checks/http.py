@@ -220,8 +220,8 @@ def _exchange(request: HttpOptions, deadline: Deadline, timeout_s: float) -> _An
     except http.client.HTTPException as error:
         raise _Wrong(f"the answer is no sensible HTTP ({type(error).__name__}: {bounded(str(error), 100)})") from None
     except OSError as error:
-        if isinstance(error, ssl.SSLError):
-            wrong = _Wrong  # it spoke, if not well
+        if stream is not None:
+            wrong = _Wrong  # to end a connection is an answer, too
         raise (wrong if blame(error) is Outcome.FAIL else _Hindered)(
             f"no answer from {host} port {port}: {said(error)}"
         ) from None
