@@ -199,7 +199,9 @@ options:
         type: list
         elements: str
       gateway:
-        description: For a process in a namespace, where its default route leads.
+        description:
+          - For a process in a namespace, where its default route leads.
+          - In a rehearsal (O(rehearse)), of a guest of any kind, one of the addresses on its network.
         type: str
   swap:
     description:
@@ -260,6 +262,25 @@ options:
       - How many confirmed releases before the current one are kept to be rolled back to.
     type: int
     default: 3
+  rehearse:
+    description:
+      - Run a new release on a network of its own before it may be swapped in, under the addresses that it will have,
+        and make the checks of the node there. What fails there is never swapped in, so it causes no outage.
+      - On that network is nothing but the node's own addresses and the gateways of O(networks). Nothing is forwarded.
+      - It needs O(networks) with addresses, root, and memory for one more instance. What cannot be rehearsed is refused
+        before anything is stopped.
+      - It takes its time besides the trial, up to O(deadline), during which the old release runs on.
+    type: bool
+    default: false
+  rehearse_inconclusive:
+    description:
+      - What to do when the rehearsed release lives and says nothing wrong, but a required check never had an answer, as
+        with a unikernel that gets its address or its data from elsewhere before it serves.
+      - V(refuse) leaves the old release running. The new one is not held, since nothing was seen to be wrong with it.
+      - V(proceed) swaps it in, and its trial decides.
+    type: str
+    choices: [refuse, proceed]
+    default: refuse
   comparison:
     description:
       - What lies between the running build and the new one, as M(unikernel.fleet.build_info) returns it. Only shown in
@@ -299,6 +320,22 @@ EXAMPLES = r"""
     - declared is changed
     - liveliness.alive
 
+- name: Run the resolver, and swap no build in that does not answer when it is tried alone
+  unikernel.fleet.unikernel:
+    name: resolver
+    driver: solo5
+    sha256: "{{ image.sha256 }}"
+    size: "{{ image.size }}"
+    arguments: ["--ipv4=192.0.2.53/24", "--ipv4-gateway=192.0.2.1"]
+    networks:
+      - name: service
+        bridge: br0
+        addresses: [192.0.2.53/24]
+        gateway: 192.0.2.1
+    rehearse: true
+    checks:
+      - tcp: {host: 192.0.2.53, port: 53}
+
 - name: Change one argument; memory, image and everything else stay as they are
   unikernel.fleet.unikernel:
     name: www
@@ -337,7 +374,9 @@ trial:
       type: str
       sample: 20261122050312-5be0c1fa
     standing:
-      description: One of V(undecided), V(passed), V(confirmed), V(rolled_back) and V(stranded).
+      description:
+        - One of V(undecided), V(passed), V(confirmed), V(rolled_back), V(stranded), and V(refused) for a release whose
+          rehearsal kept it from being swapped in.
       type: str
       sample: undecided
     reason:

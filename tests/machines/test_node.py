@@ -192,6 +192,33 @@ def test_two_sweeps_at_once_give_an_open_trial_one_guard_again(machine: Machine)
     assert machine.do("confirm", "swept", trial)
 
 
+SERVES = "exec python3 -m http.server 80"
+
+
+def test_what_is_rehearsed_has_a_unit_of_its_own_and_then_none(machine: Machine) -> None:
+    machine.do("rehearse", "alone", SERVES, "service", "192.0.2.77")
+    shown = machine.until("alone", phase="on_trial", alive=[1])
+    machine.do("confirm", "alone", machine.until("alone", verdict="pass", **{"trial": shown["trial"]})["trial"])
+    machine.do("rehearse", "alone", "echo no configuration; exit 3", "service", "192.0.2.77")
+    ended = machine.until("alone", phase="stable", alive=[1])["ended"]
+    assert ended[0] == "refused" and "exited with status 3" in ended[1]
+    assert machine.units("unikernel-fleet-unix@alone:*") == ["unikernel-fleet-unix@alone:1.service"]
+
+
+def test_the_guard_ends_a_rehearsal_whose_module_was_killed(machine: Machine) -> None:
+    words = " ".join(map(shlex.quote, ("python3", "-c", ON_NODE, "rehearse", "alone", LIVES, "service", "192.0.2.77")))
+    machine.run(f"setsid timeout -s KILL 6 {words} >/dev/null 2>&1 & sleep 4; true")
+    assert machine.do("show", "alone")["phase"] == "rehearsing"
+    rehearsal = "unikernel-fleet-unix@alone:rehearsal.service"
+    assert rehearsal in machine.units("unikernel-fleet-unix@alone:*")
+    shown = machine.until("alone", phase="stable", alive=[1])
+    assert shown["ended"][0] == "refused" and "ended in the middle" in shown["ended"][1]
+    assert rehearsal not in machine.units("unikernel-fleet-unix@alone:*")
+    assert machine.run("ls /var/lib/unikernel-fleet/unikernels/alone /run/unikernel-fleet/*").count("rehearsal") == 0
+    assert machine.run("ip -br link | grep -c '^ukq' || true").split() == ["0"]
+    machine.do("remove", "alone")
+
+
 def test_after_a_power_loss_the_trial_is_reverted_and_all_start_in_their_order(machine: Machine) -> None:
     for name, order in (("late", "90"), ("early", "10"), ("between", "40")):
         machine.do("deploy", name, LIVES, "0", order)

@@ -13,6 +13,8 @@ from .errors import InvalidDeclaration
 from .model import checked_name, checked_sha256
 
 DEFAULT_ROOT = "/var/lib/unikernel-fleet"
+REHEARSAL = "rehearsal"
+"""In the place of a release's number, in the names of what belongs to its rehearsal."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class NodeLayout:
     def instance_image(self, name: str, release: int) -> Path:
         """A hard link to the image that the instance was started from: it outlives a deletion in the store."""
         return self.instance(name, release) / "image"
+
+    def rehearsal(self, name: str) -> Path:
+        """Folder of what is being rehearsed: none of the instances, and gone with the rehearsal."""
+        return self.unikernel(name) / REHEARSAL
 
     @property
     def store_lock(self) -> Path:

@@ -343,6 +343,25 @@ def test_a_machine_on_a_bridge_answers_and_its_successor_takes_over(machines: Ma
         assert lab.leftovers() == []
 
 
+@pytest.mark.skipif(bool(lab_support.why_not_here()), reason=f"a real bridge: {lab_support.why_not_here()}")
+def test_a_machine_is_rehearsed_under_its_address_and_leaves_nothing(machines: Machines) -> None:
+    rehearsals = machines.node.driver.rehearsals
+    assert rehearsals is not None
+    with network_lab() as lab:
+        network = Network("service", BRIDGE, addresses=(f"{GUEST_V4}/24",))
+        release = machines.release(1, f"fleet.ip={GUEST_V4}/24", networks=(network,))
+        assert rehearsals.refusals(NAME, release) == []
+        rehearsals.prepare(NAME, release)
+        rehearsals.start(NAME, release)
+        until(lambda: rehearsals.inside(NAME, answer) == "guest 1", BOOT_S)
+        assert answer() == "", "nobody else can reach it"
+        found = rehearsals.inspect(NAME, release)
+        assert found is not None and found.works and not found.serving
+        assert machines.node.driver.inspect([NAME])[NAME] == (), "it is none of the instances"
+        rehearsals.end(NAME)
+        assert lab.leftovers() == [] and not machines.node.layout.rehearsal(NAME).exists()
+
+
 def answer() -> str:
     with suppress(OSError), urllib.request.urlopen(f"http://{GUEST_V4}/", timeout=1) as reply:
         text: str = reply.read().decode("ascii")

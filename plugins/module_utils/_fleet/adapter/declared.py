@@ -68,6 +68,7 @@ def declaration_of(host: str, variables: Mapping[str, Any]) -> Declaration:
             lookup=lookup_of(variables, name),
             configuration=configuration_of(variables),
             retry_failed=_flag(variables, "retry_failed"),
+            rehearse=_flag(variables, "rehearse"),
         )
     except InvalidDeclaration as error:
         return Declaration(replace(declared, error=str(error)), root)

@@ -141,6 +141,8 @@ TRIAL = (
     Option("takeover", "bool", default=False),
     Option("accept_no_way_back", "bool", default=False),
     Option("keep_releases", "int", default=3),
+    Option("rehearse", "bool", default=False),
+    Option("rehearse_inconclusive", default="refuse", choices=("refuse", "proceed")),
 )
 
 HOLDER = (Option("who"), Option("run"))
@@ -161,7 +163,12 @@ DECLARED = (
 PLACE_VARIABLES = tuple(o.variable for o in (NAME, ROOT, STATE, *DECLARED[:1]))
 """Where a unikernel is, and whether it should be there."""
 
-PLAN_VARIABLES = (*PLACE_VARIABLES, *(o.variable for o in (*DECLARED[1:], *CONFIGURATION)), PREFIX + "retry_failed")
+PLAN_VARIABLES = (
+    *PLACE_VARIABLES,
+    *(o.variable for o in (*DECLARED[1:], *CONFIGURATION)),
+    PREFIX + "retry_failed",
+    PREFIX + "rehearse",
+)
 """All that a plan compares."""
 
 

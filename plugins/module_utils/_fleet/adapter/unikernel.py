@@ -22,6 +22,7 @@ from ..releases.forecast import forecast
 from ..releases.guard_install import arm
 from ..releases.node import Node, local_node
 from ..releases.proposal import Declaration, Wanted
+from ..releases.rehearsal import Inconclusive
 from ..releases.report import shown_release
 from ..releases.state import Holder, State
 from ..releases.transaction import LOCK_WAIT_S, Change, TrialOptions, locked
@@ -123,6 +124,8 @@ def trial_options(parameters: Mapping[str, Any], wanted: Wanted) -> TrialOptions
         takeover=parameters["takeover"],
         accept_no_way_back=parameters["accept_no_way_back"],
         keep=parameters["keep_releases"],
+        rehearse=parameters["rehearse"],
+        when_inconclusive=Inconclusive(parameters["rehearse_inconclusive"]),
     )
 
 
@@ -164,7 +167,12 @@ def _result(node: Node, name: str, change: Change, parameters: Mapping[str, Any]
         "inherited": list(change.proposal.inherited),
         "trial": shown_outcome(change.after, change.trial) if change.trial else None,
         "phase": change.after.phase.value,
-        "diff": diff_of(name, before, after, change.proposal.inherited, parameters.get("comparison"))
+        "diff": diff_of(name, before, after, change.proposal.inherited, parameters.get("comparison"), _ways(parameters))
         if change.changed
         else {"before": "", "after": ""},
     }
+
+
+def _ways(parameters: Mapping[str, Any]) -> list[str]:
+    rehearses = parameters["rehearse"] and parameters["state"] == Wanted.RUNNING.value
+    return ["way: rehearsed on a network of its own before it is swapped in"] if rehearses else []

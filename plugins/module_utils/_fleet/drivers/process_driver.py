@@ -27,16 +27,13 @@ from ..runtime import network
 from ..runtime.bridge import why_no_bridge
 from ..runtime.cut_over import cut_over
 from ..runtime.ip_command import program, run_batch
-from ..runtime.ports import Port, PortKind, faults_of_networks, ports_of
+from ..runtime.ports import Port, PortKind, faults_of_networks
 from ..runtime.process import ProcessIdentity, alive, wait_end
 from ..runtime.supervisor import Phase, ProcessSpec, Standing, Supervisor
-from ..runtime.tender_user import tender_user
+from . import equipment
+from .equipment import CANDIDATES_OOM_SCORE, RELEASE
 from .guest import Guest
-
-RELEASE = "release.json"
-"""In the instance's folder: the release that it is of, so that a lost state can be made good from what runs."""
-CANDIDATES_OOM_SCORE = 500
-"""While two run side by side: when memory runs out, the one that proved itself stays."""
+from .protocol import Rehearsals
 
 
 class Images(Protocol):
@@ -65,6 +62,12 @@ class ProcessDriver:
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(swap_methods=("stop_start", "cut_over"), discovers=True)
+
+    @property
+    def rehearsals(self) -> Rehearsals:
+        from .process_rehearsals import ProcessRehearsals
+
+        return ProcessRehearsals(self._guest, self._layout, self._images, self._supervisor)
 
     # --- looking ---
 
@@ -128,16 +131,10 @@ class ProcessDriver:
             raise DriverError(f"The console of {name}, release {release}, cannot be read: {error}.") from error
 
     def _ports(self, name: str, release: Optional[Release]) -> tuple[Port, ...]:
-        if release is None or not release.configuration.networks:
-            return ()
-        ports = ports_of(str(self._layout.root), name, release, self._guest.port_kind)
-        user = tender_user(self._layout, release)
-        return ports if user is None else tuple(replace(port, owner=user.name) for port in ports)
+        return () if release is None else equipment.ports(self._guest, self._layout, name, release)
 
     def _spec(self, name: str, release: Release, image: Path, folder: Path, ports: Sequence[Port]) -> ProcessSpec:
-        spec = self._guest.process_spec(name, release, image, folder, ports)
-        user = tender_user(self._layout, release)
-        return spec if user is None else replace(spec, user_id=user.user_id, group_id=user.group_id)
+        return equipment.process(self._guest, self._layout, name, release, image, folder, ports)
 
     # --- refusing ---
 

@@ -15,9 +15,9 @@ from dataclasses import replace
 from typing import Optional
 
 from ..model import Instance, Release
-from . import state as steps
+from . import rehearsal, state as steps
 from .node import Node
-from .settlement import BeginRevert, FinishConfirm, FinishRevert, Strand, settle
+from .settlement import BeginRevert, EndRehearsal, FinishConfirm, FinishRevert, Strand, settle
 from .state import Holder, Phase, State
 from .transaction import Arm, Transaction, TrialOptions
 
@@ -56,6 +56,8 @@ class Forecast(Transaction):
                 state = steps.reverted(state, at, now.boot_id, None)
             elif isinstance(action, Strand):
                 state = steps.stranded(state, at, None)
+            elif isinstance(action, EndRehearsal):
+                state = steps.refused(state, at, action.reason)
             elif isinstance(action, FinishConfirm):
                 state = steps.confirmed(state, at)
         self.state = state
@@ -80,6 +82,8 @@ class Forecast(Transaction):
         self._make_sure_of_a_way_back(options.accept_no_way_back)
         if candidate is not None and not self._is_only_stopped_by(candidate) and self._is_here(candidate):
             self._node.driver_for(candidate).validate(self._name, candidate)
+            if options.rehearse:
+                rehearsal.refuse_what_cannot_be_rehearsed(self._node, self._name, candidate)
         self.state = replace(self.state, current=candidate)
         return ""
 

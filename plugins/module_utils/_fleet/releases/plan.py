@@ -50,6 +50,9 @@ CHANGING = (
 )
 """Actions that the deployment play carries out."""
 
+SWAPPING_IN = (PlanAction.DEPLOY, PlanAction.UPDATE, PlanAction.RECONFIGURE, PlanAction.MOVE)
+"""Actions by which a release comes to run that did not."""
+
 UNSATISFIED = (PlanAction.HELD, PlanAction.UNKNOWN)
 """Actions after which what is declared is not so, and nothing was done about it."""
 
@@ -70,6 +73,8 @@ class Declared:
     configuration: dict[str, Any] = field(default_factory=dict, metadata={"secret": True})
     """The given fields, encoded."""
     retry_failed: bool = False
+    rehearse: bool = False
+    """Whatever is swapped in is rehearsed first."""
     error: Optional[str] = None
     """Why its declaration cannot be read."""
 
@@ -103,6 +108,8 @@ class PlanEntry:
     inherited: tuple[str, ...] = ()
     drift: tuple[str, ...] = ()
     moved_from: Optional[str] = None
+    rehearsed: bool = False
+    """It is rehearsed before it is swapped in."""
 
 
 @dataclass(frozen=True)
@@ -339,6 +346,7 @@ def _compared(
         inherited=_inherited(one, public, digests, salt) if release else (),
         drift=drift,
         moved_from=moved_from,
+        rehearsed=one.rehearse and one.wanted is Wanted.RUNNING and action in SWAPPING_IN,
     )
 
 

@@ -50,6 +50,13 @@ class FinishConfirm:
 
 
 @dataclass(frozen=True)
+class EndRehearsal:
+    """Stop what is being rehearsed, remove all that it had, write ``stable``: nothing was swapped."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class StopStray:
     """Stop an instance of a release that should not run."""
 
@@ -62,7 +69,7 @@ class StartCurrent:
     its bridge."""
 
 
-Action = Union[BeginRevert, RestoreOrigin, FinishRevert, Strand, FinishConfirm, StopStray, StartCurrent]
+Action = Union[BeginRevert, RestoreOrigin, FinishRevert, Strand, FinishConfirm, EndRehearsal, StopStray, StartCurrent]
 
 
 def settle(state: State, what_runs: Sequence[Instance], now: Now) -> tuple[Action, ...]:
@@ -72,6 +79,8 @@ def settle(state: State, what_runs: Sequence[Instance], now: Now) -> tuple[Actio
     trial = state.trial
     if trial is None:
         raise AssertionError(f"{state.name}: phase {state.phase.value} without a trial")
+    if state.phase is Phase.REHEARSING:
+        return (EndRehearsal("the run that was rehearsing it ended in the middle of that, so nothing was swapped"),)
     if state.phase is Phase.SWAPPING:
         return _revert("the run that was making the change ended in the middle of it", blame=False)
     if state.phase is Phase.ON_TRIAL:

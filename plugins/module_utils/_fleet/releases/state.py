@@ -7,7 +7,8 @@
 Every function here takes a state and returns the next one; nothing is read or written. The order of phases is
 ``stable -> swapping -> on_trial -> confirming -> stable``, and from any of the first three open phases
 ``reverting -> stable``, or ``stranded`` when the old release cannot be brought back. ``confirming`` is the commit
-point: recovery goes back before it and forward after it.
+point: recovery goes back before it and forward after it. Before all that may come ``stable -> rehearsing``, from which
+it goes on to ``swapping`` or back to ``stable``: nothing that runs has been touched by then.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ..codec import encode
 from ..model import Release
 from .fingerprint import fingerprint
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of ``state.json`` that this collection writes; older ones are migrated, newer ones are refused."""
 
 MOST_FAILED_REVERTS = 3
@@ -33,6 +34,8 @@ MOST_HELD = 20
 
 class Phase(str, Enum):
     STABLE = "stable"
+    REHEARSING = "rehearsing"
+    """The candidate runs on a network of its own; the current release runs on as before."""
     SWAPPING = "swapping"
     ON_TRIAL = "on_trial"
     CONFIRMING = "confirming"
@@ -83,6 +86,8 @@ class Trial:
     """Why it is being reverted, or why it is stranded."""
     blame: bool = False
     """The candidate itself is to blame for the revert: it will be held."""
+    rehearsal: Optional[Verdict] = None
+    """What the rehearsal before the swap showed; None when there was none."""
     hold_origin: bool = False
     """A person goes back by hand: what is left is held once this is confirmed, or the next run would bring it back."""
 
@@ -93,7 +98,7 @@ class Ended:
 
     trial: str
     outcome: str
-    """``confirmed``, ``rolled_back`` or ``stranded``."""
+    """``confirmed``, ``rolled_back`` or ``stranded``; ``refused`` when its rehearsal kept it from being swapped in."""
     reason: str
     at: str
     """Wall time, RFC 3339."""
@@ -212,13 +217,43 @@ def _with_event(
     return replace(state, events=(*state.events, event), event_count=event.seq)
 
 
+def rehearsing(state: State, trial: Trial) -> State:
+    """``stable -> rehearsing``: written before anything of the rehearsal is made."""
+    state = replace(state, phase=Phase.REHEARSING, trial=trial, next_number=_number_after(state, trial))
+    return _with_event(state, "rehearsing", trial.begun_at, trial.holder, state.current, trial.candidate, trial)
+
+
+def rehearsed(state: State, verdict: Verdict, at: str) -> State:
+    """The rehearsal is over, all of it is removed, and the release may be swapped in; :func:`begun` follows."""
+    trial = replace(_open_trial(state), rehearsal=verdict)
+    shown = replace(trial, verdict=verdict)
+    reason = "" if verdict.outcome is Outcome.PASS else verdict.reason
+    return _with_event(
+        replace(state, trial=trial), "rehearsed", at, trial.holder, state.current, trial.candidate, shown, reason
+    )
+
+
+def refused(
+    state: State, at: str, reason: str, evidence: Optional[str] = None, verdict: Optional[Verdict] = None
+) -> State:
+    """``rehearsing -> stable``: nothing was swapped. A release that the rehearsal showed to be broken is held."""
+    blame = verdict is not None and verdict.outcome is Outcome.FAIL
+    trial = replace(_open_trial(state), reason=reason, blame=blame, rehearsal=verdict, verdict=verdict)
+    state = _with_event(state, "refused", at, trial.holder, state.current, trial.candidate, trial, reason)
+    state = _hold_if_to_blame(state, trial, at)
+    return replace(state, phase=Phase.STABLE, trial=None, ended=_ended(trial, "refused", at, evidence))
+
+
 def begun(state: State, trial: Trial) -> State:
     """``stable -> swapping``: written before anything is touched."""
-    number = state.next_number
-    if trial.candidate is not None and trial.candidate.number >= number:
-        number = trial.candidate.number + 1
+    number = _number_after(state, trial)
     state = replace(state, phase=Phase.SWAPPING, trial=trial, next_number=number, failed_reverts=0)
     return _with_event(state, "begun", trial.begun_at, trial.holder, state.current, trial.candidate, trial)
+
+
+def _number_after(state: State, trial: Trial) -> int:
+    """That of the next new release: a candidate's number is its own, whatever becomes of it."""
+    return max(state.next_number, trial.candidate.number + 1 if trial.candidate is not None else 0)
 
 
 def swapped(state: State, instance: Optional[str], now_s: float) -> State:

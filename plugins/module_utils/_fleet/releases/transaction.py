@@ -29,14 +29,16 @@ from ..errors import (
     TrialRefused,
 )
 from ..model import Instance, Release
-from . import evidence, state as steps
+from . import evidence, rehearsal, state as steps
 from .fingerprint import fingerprint
 from .lock import exclusive
 from .node import Node, living
 from .proposal import Declaration, Proposal, propose
+from .rehearsal import Inconclusive
 from .settlement import (
     Action,
     BeginRevert,
+    EndRehearsal,
     FinishConfirm,
     FinishRevert,
     RestoreOrigin,
@@ -74,6 +76,9 @@ class TrialOptions:
     accept_no_way_back: bool = False
     """Go on although the image of the running release is not in the store any more."""
     keep: int = KEEP_RELEASES
+    rehearse: bool = False
+    """Run a release on a network of its own first, and swap it in only when the checks pass there."""
+    when_inconclusive: Inconclusive = Inconclusive.REFUSE
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,8 @@ class Transaction:
         self.state = self._journal.open()
         if not existed:
             self._adopt()
+        if self.state.phase is not Phase.REHEARSING:
+            rehearsal.end(self._node, self._name)  # of a state that was lost
         self.settle()
 
     def settle(self) -> None:
@@ -167,6 +174,9 @@ class Transaction:
             if candidate is not None:
                 self._node.mark_trial(self._name, candidate, False)
             self._write(steps.confirmed(self.state, at))
+        elif isinstance(action, EndRehearsal):
+            rehearsal.end(self._node, self._name, _trial(self.state).candidate)
+            self._write(steps.refused(self.state, at, action.reason))
         elif isinstance(action, StopStray):
             for driver in self._node.drivers_of(self.state):
                 driver.stop(self._name, action.release)
@@ -240,7 +250,7 @@ class Transaction:
             self.settle()
             self._raise_if_stranded()
             return True
-        if ended is not None and ended.trial == trial_id and ended.outcome == "rolled_back":
+        if ended is not None and ended.trial == trial_id and ended.outcome in ("rolled_back", "refused"):
             return False
         if ended is not None and ended.trial == trial_id:
             raise TrialRefused(
@@ -279,6 +289,8 @@ class Transaction:
         self._node.refuse_if_inhibited()
         self._make_sure_of_a_way_back(options.accept_no_way_back)
         self._refuse_what_cannot_run(candidate)
+        if options.rehearse:
+            rehearsal.refuse_what_cannot_be_rehearsed(self._node, self._name, candidate)
         now = self._node.now()
         guarded = arm is not None and options.timeout_s > 0
         trial = Trial(
@@ -297,6 +309,11 @@ class Transaction:
         if guarded and arm is not None:
             # Before anything is written: a guard without a trial ends by itself, a trial without a guard does not.
             arm(self._name, trial.id, trial.checks)
+        if options.rehearse and candidate is not None and candidate.running:
+            if not self._rehearse(trial, options.when_inconclusive):
+                self.settle()
+                return trial.id
+            trial = _trial(self.state)
         self._write(steps.begun(self.state, trial))
         try:
             self._swap(trial)
@@ -307,6 +324,30 @@ class Transaction:
             raise
         self.settle()
         return trial.id
+
+    def _rehearse(self, trial: Trial, when_inconclusive: Inconclusive) -> bool:
+        """Whether the candidate may be swapped in; if not, that is written down."""
+        self._write(steps.rehearsing(self.state, trial))
+        try:
+            seen = rehearsal.rehearse(self._node, self._name, trial)
+        except (DriverError, OSError) as error:
+            rehearsal.end(self._node, self._name, trial.candidate)
+            self._write(steps.refused(self.state, self._node.clock.wall(), f"it could not be rehearsed: {error}"))
+            raise DriverError(
+                f"{self._name}: {described(trial.candidate)} could not be rehearsed: {error} Nothing was swapped, and "
+                "what runs was left running. Mend what the reason names, or leave rehearse out."
+            ) from error
+        at, outcome = self._node.clock.wall(), seen.verdict.outcome
+        proceeds = outcome is Outcome.INCONCLUSIVE and when_inconclusive is Inconclusive.PROCEED
+        if outcome is Outcome.PASS or proceeds:
+            # Written together with the beginning of the swap, which follows.
+            self.state = steps.rehearsed(self.state, seen.verdict, at)
+            return True
+        shown = replace(trial, reason=seen.reason, verdict=seen.verdict)
+        instances = () if seen.instance is None else (seen.instance,)
+        folder = evidence.keep(self._node.layout, self._name, shown, seen.console, instances)
+        self._write(steps.refused(self.state, at, seen.reason, folder, seen.verdict))
+        return False
 
     def _swap(self, trial: Trial) -> None:
         candidate = trial.candidate

@@ -20,11 +20,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from ..durable import make_folder
 from ..errors import DriverError
-from ..layout import NodeLayout
+from ..layout import REHEARSAL, NodeLayout
 from ..model import Exit
 from . import units, waiter
 from .detached import KILL_PATIENCE_S, START_PATIENCE_S, DetachedSupervisor, first_line, understood
@@ -173,8 +173,10 @@ def _make_pipes(folder: Path) -> tuple[int, int]:
     return answers, go
 
 
-def _whose(folder: Path) -> tuple[str, int]:
-    """``.../unikernels/NAME/instances/RELEASE``"""
+def _whose(folder: Path) -> tuple[str, Union[int, str]]:
+    """``.../unikernels/NAME/instances/RELEASE``, or ``.../unikernels/NAME/rehearsal``"""
+    if folder.name == REHEARSAL and folder.parent.parent.name == "unikernels":
+        return folder.parent.name, REHEARSAL
     found = re.fullmatch(r"(?P<name>[^/]+)/instances/(?P<release>[0-9]+)", "/".join(folder.parts[-3:]))
     if found is None:
         raise DriverError(f"{folder} is not the folder of an instance, so no unit of systemd belongs to it.")
