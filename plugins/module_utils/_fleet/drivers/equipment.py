@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an instance is given beyond its image: its ports, and a user who may open them; and what is known of it by its folder."""
+"""What an instance is given beyond its image: its ports, and a user who may open them; and how it is recorded."""
 
 from __future__ import annotations
 

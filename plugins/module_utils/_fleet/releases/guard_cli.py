@@ -10,7 +10,7 @@
 ``boot`` does the same when the machine has come up, and waits longer for its turn.
 ``bridges`` makes the declared bridges before that.
 ``report`` says what runs, as the module ``unikernel_info`` does and in a fraction of its time: nothing is sent to the
-node for it, and nothing compiled. With the answer comes what tells the caller whether this is the library that it knows.
+node for it, and nothing compiled. With the answer goes what tells the caller whether this is its own code.
 """
 
 from __future__ import annotations
