@@ -28,6 +28,7 @@ from ..releases.state import Holder, State
 from ..releases.transaction import LOCK_WAIT_S, Change, TrialOptions, locked
 from ..releases.waiting import standing
 from . import options
+from .by_guard import answer as answer  # a guard is installed from the files that the module brings along
 from .difference import diff_of
 
 ARGUMENTS = (

@@ -9,8 +9,6 @@
 ``sweep`` settles the named unikernels, or all of them, and guards again an open trial whose guard is gone.
 ``boot`` does the same when the machine has come up, and waits longer for its turn.
 ``bridges`` makes the declared bridges before that.
-``report`` says what runs, as the module ``unikernel_info`` does and in a fraction of its time: nothing is sent to the
-node for it, and nothing compiled. With the answer goes what tells the caller whether this is its own code.
 """
 
 from __future__ import annotations
@@ -33,7 +31,6 @@ from ..codec import decode
 from ..durable import make_folder
 from ..errors import Busy, DriverError, FleetError
 from ..layout import NodeLayout
-from ..model import checked_name
 from ..runtime.declared_bridges import bring_up
 from .guard import self_test, sweep, watch
 from .node import Node, local_node
@@ -61,10 +58,6 @@ def main(argv: Sequence[str]) -> int:
     sweeping.add_argument("--quiet", action="store_true", help="say only what went wrong")
     commands.add_parser("boot", help="start what should run, in the declared order")
     commands.add_parser("bridges", help="make the declared bridges that are missing")
-    reporting = commands.add_parser("report", help="say what runs, as one line of JSON")
-    reporting.add_argument("--names", help="unikernels, as a list in JSON; left out: all of them")
-    reporting.add_argument("--history", type=int, default=0, help="events to say of each")
-    reporting.add_argument("--console", type=int, default=0, help="console lines to say of each")
     options = parser.parse_args(argv)
     node = local_node(NodeLayout(options.root))
     if options.command == "watch":
@@ -73,8 +66,6 @@ def main(argv: Sequence[str]) -> int:
         return _watch_detached(node, options.name, options.trial)
     if options.command == "bridges":
         return _bridges(node)
-    if options.command == "report":
-        return _report(node, options.names, options.history, options.console)
     if options.command == "boot":
         return _sweep(node, (), quiet=False, wait_s=BOOT_WAIT_S)
     return _sweep(node, options.name, options.quiet, SWEEP_WAIT_S)
@@ -130,20 +121,6 @@ def _bridges(node: Node) -> int:
     except FleetError as error:
         _say(str(error))
         return 1
-    return 0
-
-
-def _report(node: Node, names: Optional[str], history: int, console: int) -> int:
-    from .guard_sources import own_checksums
-    from .report import node_report
-
-    try:
-        wanted = None if names is None else [checked_name(name) for name in json.loads(names)]
-        said = {**node_report(node, wanted, history, console), "sources": own_checksums()}
-    except (FleetError, OSError, ValueError) as error:
-        _say(str(error))
-        return 1
-    _say(json.dumps(said))
     return 0
 
 
