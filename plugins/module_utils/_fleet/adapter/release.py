@@ -13,7 +13,6 @@ from typing import Any, Optional
 from ..errors import InvalidDeclaration
 from ..layout import NodeLayout
 from ..model import checked_name
-from ..releases.forecast import forecast
 from ..releases.node import local_node
 from ..releases.report import shown_release
 from ..releases.state import State
@@ -47,6 +46,8 @@ def change_release(parameters: Mapping[str, Any], check_mode: bool) -> dict[str,
         raise InvalidDeclaration(f"{name}: 'to' goes with state rolled_back and without a trial.")
     node = local_node(NodeLayout(Path(parameters["root"])))
     if check_mode:
+        from ..releases.forecast import forecast
+
         foreseen = forecast(node, name, holder_from(parameters))
         before = foreseen.state
         changed = _change(foreseen, parameters)

@@ -18,7 +18,6 @@ from ..codec import Mismatch, decode
 from ..errors import InvalidDeclaration
 from ..layout import NodeLayout
 from ..model import Abi, BuildReference, Device, Image, checked_name, checked_sha256
-from ..releases.forecast import forecast
 from ..releases.guard_install import arm
 from ..releases.node import Node, local_node
 from ..releases.proposal import Declaration, Wanted
@@ -56,6 +55,8 @@ def declare(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     declaration = declaration_from(parameters)
     trial = trial_options(parameters, declaration.wanted)
     if check_mode:
+        from ..releases.forecast import forecast
+
         change = forecast(node, name, holder_from(parameters)).declare(declaration, trial, None)
     else:
         with locked(node, name, holder_from(parameters), parameters["lock_timeout"]) as transaction:

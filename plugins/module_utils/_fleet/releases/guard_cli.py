@@ -31,7 +31,6 @@ from ..codec import decode
 from ..durable import make_folder
 from ..errors import Busy, DriverError, FleetError
 from ..layout import NodeLayout
-from ..runtime.declared_bridges import bring_up
 from .guard import self_test, sweep, watch
 from .node import Node, local_node
 from .state import Phase, State
@@ -115,6 +114,8 @@ def _guard(node: Node, name: str, trial: str) -> int:
 
 
 def _bridges(node: Node) -> int:
+    from ..runtime.declared_bridges import bring_up
+
     try:
         for step in bring_up(node.layout.bridges):
             _say(f"{step.bridge}: {step.what}")

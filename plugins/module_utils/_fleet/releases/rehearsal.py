@@ -18,7 +18,6 @@ from typing import Optional
 
 from ..checks.model import CheckResult, Outcome, Verdict
 from ..checks.protocol import Surroundings
-from ..checks.schedule import run_checks
 from ..codec import decode
 from ..drivers.equipment import RELEASE
 from ..drivers.protocol import Rehearsals
@@ -102,6 +101,8 @@ def _held(node: Node, rehearsals: Rehearsals, name: str, release: Release, trial
     except DriverError as error:
         verdict = Verdict(Outcome.FAIL, f"it could not be started: {error}")
         return Rehearsed(verdict, _console(rehearsals, name, release))
+    from ..checks.schedule import run_checks  # with every kind of check: only who makes checks needs it
+
     node.reached("before the checks of the rehearsal")
     verdict = rehearsals.inside(
         name, lambda: run_checks(trial.checks, trial.schedule, _surroundings(rehearsals, name, release))
