@@ -26,7 +26,7 @@ from ..model import Capabilities, Exit, Image, Instance, Release, SwapMethod
 from ..runtime import network
 from ..runtime.bridge import why_no_bridge
 from ..runtime.cut_over import cut_over
-from ..runtime.ip_command import program, run_batch
+from ..runtime.ip_command import BatchAtHand, program, run_batch
 from ..runtime.ports import Port, PortKind, faults_of_networks
 from ..runtime.process import ProcessIdentity, alive, wait_end
 from ..runtime.supervisor import Phase, ProcessSpec, Standing, Supervisor
@@ -270,21 +270,32 @@ class ProcessDriver:
         ports = self._ports(name, release)
         taps = [port for port in ports if port.kind is PortKind.TAP]
         others = [number for number in self._numbers(name) if number != release.number]
-
-        def make_room() -> None:
-            for number in others:
-                self._stop_process(name, number)
-            # A tap has no carrier before its guest opens it and after its end; a namespace answers as soon as it is on
-            # the bridge, and goes on answering when its program is gone.
-            leaving = [p for number in others for p in self._existing_ports(name, number) if p.kind is not PortKind.TAP]
-            run_batch([*network.detach(leaving), *network.attach(port for port in ports if port not in taps)])
-
+        living = [number for number in others if self._runs(name, number)]
         try:
+            for number in others:
+                if number not in living:
+                    self._supervisor.stop(self._folder(name, number))
             network.make(ports)
             run_batch(network.attach(taps))
             spec = self._spec(name, release, image, folder, ports)
-            self._supervisor.start(folder, spec, first=make_room)
+            # The bridge goes on sending to the port where it saw the MAC last, until that is taken off: a tap loses its
+            # carrier with its guest, which the bridge may hear of a second later, and a namespace answers on its own.
+            leaving = [p for other in others for p in self._existing_ports(name, other) if self._on_bridge(p)]
+            moves = [*network.detach(leaving), *network.attach(port for port in ports if port not in taps)]
+            with BatchAtHand(moves) as moving:
+
+                def make_room() -> None:
+                    # Nobody answers from here until the program runs: only what has to be done in between is.
+                    for other in living:
+                        self._ask_to_end(name, other)
+                        self._supervisor.halt(self._folder(name, other))
+                    moving.tell()
+
+                self._supervisor.start(folder, spec, first=make_room)
+                moving.finish()
             self._wait_for_ports(name, release, ports)
+            for number in living:
+                self._supervisor.stop(self._folder(name, number))
         except DriverError as error:
             with suppress(DriverError):
                 self._end(name, release.number)
@@ -292,6 +303,10 @@ class ProcessDriver:
         for number in others:
             with suppress(DriverError):  # it is stopped; what is left of its ports goes with its records
                 self._remove_ports(name, number)
+
+    @staticmethod
+    def _on_bridge(port: Port) -> bool:
+        return network.standing(port.interface).master is not None
 
     def _wait_for_ports(self, name: str, release: Release, ports: Sequence[Port]) -> None:
         if ports and network.wait_until_forwarding(ports, lambda: self._runs(name, release.number)):
@@ -348,6 +363,11 @@ class ProcessDriver:
         return end
 
     def _stop_process(self, name: str, number: int) -> Optional[Exit]:
+        self._ask_to_end(name, number)
+        return self._supervisor.stop(self._folder(name, number))
+
+    def _ask_to_end(self, name: str, number: int) -> None:
+        """In the guest's own way, where it has one; what does not listen is ended by its supervisor."""
         folder = self._folder(name, number)
         release = self._record_of(name, number)
         identity = self._supervisor.inspect(folder).identity
@@ -355,7 +375,6 @@ class ProcessDriver:
             process = ProcessIdentity.parse(identity)
             if alive(process) and self._guest.ask_to_end(release, folder):
                 wait_end(process, release.configuration.stop_grace_s)
-        return self._supervisor.stop(folder)
 
     def _remove_ports(self, name: str, number: int) -> None:
         release = self._record_of(name, number)

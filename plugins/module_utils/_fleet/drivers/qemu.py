@@ -110,6 +110,7 @@ class QemuGuest:
             directory=str(folder.absolute()),
             umask=0o077,
             cpus=release.configuration.cpus,
+            forks=False,
             restart=release.configuration.restart,
             console_bytes=CONSOLE_BYTES,
             stop_grace_s=release.configuration.stop_grace_s,

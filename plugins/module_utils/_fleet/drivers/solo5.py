@@ -102,6 +102,7 @@ class Solo5Guest:
             environment={"PATH": PATH, "UNIKERNEL_NAME": name},
             cpus=configuration.cpus,
             limits=limits,
+            forks=False,
             restart=configuration.restart,
             console_bytes=console_bytes(limits),
             stop_grace_s=configuration.stop_grace_s,
