@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Optional
 
 from ..clock import Clock, Now, SystemClock
@@ -73,27 +74,22 @@ class Node:
     def ensure_image(self, name: str, release: Release) -> None:
         """All that the release needs is whole in the store; its image is put back from its instance's own link to it if
         need be."""
-        try:
-            self.store.verify(release.image)
-        except ImageMissing:
-            link = self.layout.instance_image(name, release.number)
-            if not link.exists():
-                raise
-            self.store.add_file(link, release.image)
-        for file in release.files[1:]:
-            self.store.verify(file)
+        place = self.check_image(name, release)
+        if place != self.layout.image(release.image.sha256):
+            self.store.add_file(place, release.image)
 
-    def check_image(self, name: str, release: Release) -> None:
-        """As :meth:`ensure_image`, but only look: ImageMissing where that could not make it whole."""
+    def check_image(self, name: str, release: Release) -> Path:
+        """Where its image is to be had whole: in the store, or by its instance's own link. ImageMissing where that, or
+        another file that it needs, is not."""
+        for file in release.files[1:]:
+            self.store.verify(file)
         try:
-            self.store.verify(release.image)
+            return self.store.verify(release.image)
         except ImageMissing:
             link = self.layout.instance_image(name, release.number)
             if not link.exists():
                 raise
-            verified(link, release.image)
-        for file in release.files[1:]:
-            self.store.verify(file)
+            return verified(link, release.image)
 
     def exchange(self, name: str, old: Optional[Release], new: Optional[Release]) -> Optional[Instance]:
         """Make ``new`` run and ``old`` not, also when two drivers are involved. DriverError when it failed."""
