@@ -378,7 +378,7 @@ def test_a_server_without_tls_1_3_is_not_spoken_to(installation: Installation) -
             context.wrap_socket(plain, server_side=True).close()
 
     refused = pytest.raises(NotSent, match=r"does not agree on TLS 1\.3")
-    with made.tcp_server(old) as port, refused:
+    with refused, made.tcp_server(old) as port:
         installation.client(port).unikernels()
 
 
@@ -388,7 +388,7 @@ def test_a_server_without_tls_1_3_is_not_spoken_to(installation: Installation) -
 def test_a_handshake_that_never_ends_is_left_in_time(installation: Installation, behave: Behaviour) -> None:
     began = time.monotonic()
     left = pytest.raises(NotSent, match="in time")
-    with made.tcp_server(behave) as port, left:
+    with left, made.tcp_server(behave) as port:
         installation.client(port, patience=IMPATIENT).unikernels()
     assert time.monotonic() - began < 5
 
