@@ -160,8 +160,9 @@ machines: venv-dev tree ## boot machines with systemd as containers (root, syste
 faults: venv-dev tree ## kill, cut, fill and corrupt: every step of a real swap interrupted
 	@$(STEP) faults -- $(PYTEST) -n $(JOBS) --junitxml=$(REPORTS)/faults.xml tests/faults
 
-fuzz: venv-dev tree ## run the property tests with many more examples, different ones each time
+fuzz: venv-dev tree ## run the property tests with many more examples, and a million broken frames, others each time
 	HYPOTHESIS_PROFILE=fuzz $(PYTEST) -n $(JOBS) tests/unit
+	$(DEV)/python tests/fuzz/albatross_frames.py --jobs $(JOBS)
 
 live-test: venv-dev tree ## test against a real server, named by BUILDER_WEB_URL
 	$(PYTEST) tests/live
