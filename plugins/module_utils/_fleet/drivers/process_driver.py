@@ -32,6 +32,7 @@ from ..runtime.quarantine import lift, quarantine
 from ..runtime.supervisor import Phase, ProcessSpec, Standing, Supervisor
 from . import equipment
 from .guest import Guest
+from .process_disks import make_disks, refusals_of_disks
 from .process_refusals import available_mib, refusals_of_process
 from .process_rehearsals import CANDIDATES_OOM_SCORE, RELEASE, ProcessRehearsals
 from .readiness import wait_until_ready, why_no_ready_check
@@ -143,6 +144,7 @@ class ProcessDriver:
         reasons = [
             *refusals_of_process(release.configuration),
             *self._refusals_of_networks(release),
+            *refusals_of_disks(self._layout, name, release),
             *self._guest.refusals(release, path),
             *self._refusals_of_memory(name, release),
             *self._refusals_of_method(name, release),
@@ -198,9 +200,10 @@ class ProcessDriver:
     def _obstacles(self, name: str, release: Release) -> list[str]:
         """To its coming up beside what runs."""
         running = [self._record_of(name, i.release) for i in self._instances(name) if i.alive]
+        others = [other for other in running if other is not None and other.number != release.number]
         return obstacles_to_cut_over(
-            release.configuration,
-            [other.configuration for other in running if other is not None and other.number != release.number],
+            equipment.located(self._layout, name, release).configuration,
+            [equipment.located(self._layout, name, other).configuration for other in others],
             self._guest.memory_mib(release),
             available_mib(),
         )
@@ -246,6 +249,7 @@ class ProcessDriver:
     def _bring_up(self, name: str, release: Release) -> None:
         # Before anything is stopped: hashing takes its time, and a bad image must not cost an outage.
         image = self._verified(name, release)
+        make_disks(self._layout, name, release)
         self._record(name, release, image)
         serving = [i for i in self._instances(name) if i.alive and i.serving and i.unreachable is None]
         if serving and cuts_over(release.configuration, self._obstacles(name, release)):

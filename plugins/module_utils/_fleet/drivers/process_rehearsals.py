@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Optional, Protocol, TypeVar
@@ -29,12 +30,15 @@ from ..runtime.quarantine import quarantine
 from ..runtime.supervisor import Phase, Supervisor
 from . import equipment
 from .guest import Guest
+from .process_disks import make_copies, on_copies, remove_copies, why_no_copies
 from .process_refusals import available_mib
 
 RELEASE = "release.json"
 """In the instance's folder: the release that it is of, so that a lost state can be made good from what runs."""
 CANDIDATES_OOM_SCORE = 500
 """While two run side by side: when memory runs out, the one that proved itself stays."""
+COPIES = "disks"
+"""In the rehearsal's folder: copies of the disks."""
 GRACE_S = 1.0
 """What it does when it is asked to end is of no use to anybody."""
 
@@ -59,7 +63,11 @@ class ProcessRehearsals:
     def refusals(self, name: str, release: Release) -> list[str]:
         if not release.configuration.networks:
             return ["it has no networks of its own (networks), so it would act on the node's own network at once"]
-        return [*self._refusals_of_addresses(name, release), *self._refusals_of_memory(release)]
+        return [
+            *self._refusals_of_addresses(name, release),
+            *self._refusals_of_memory(release),
+            *why_no_copies(self._layout, name, release),
+        ]
 
     def _refusals_of_addresses(self, name: str, release: Release) -> list[str]:
         try:
@@ -82,6 +90,8 @@ class ProcessRehearsals:
             write_durably(folder / RELEASE, json.dumps(codec.encode(release)).encode("ascii"))
         except OSError as error:
             raise DriverError(f"its records cannot be written to {folder}: {error}") from error
+        if release.configuration.block_devices:
+            make_copies(self._layout, name, release, folder / COPIES)
         ports = self._ports(name, release)
         network.make(ports)
         quarantine(str(self._layout.root), name, REHEARSAL, ports, as_gateway=True)
@@ -92,6 +102,7 @@ class ProcessRehearsals:
             image = self._images.verify(release.image)
         except ImageMissing as error:
             raise DriverError(str(error)) from error
+        release = on_copies(self._layout, name, release, folder / COPIES)
         spec = equipment.process(self._guest, self._layout, name, release, image, folder, self._ports(name, release))
         self._supervisor.start(
             folder,
@@ -141,6 +152,8 @@ class ProcessRehearsals:
         self._supervisor.stop(folder)
         if program("ip") is not None:
             network.remove(str(self._layout.root), name, REHEARSAL)
+        with suppress(OSError, ValueError):  # without a record, nothing of it was made
+            remove_copies(self._layout, name, codec.decode(Release, json.loads((folder / RELEASE).read_bytes())))
         try:
             self._supervisor.discard(folder)
         except OSError as error:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional, Union
 
-from ..model import Instance, Release
+from ..model import Instance, Release, Snapshot
 from .state import MOST_FAILED_REVERTS, Phase, State, Trial, verdict_failed
 
 
@@ -64,6 +64,13 @@ class EndRehearsal:
 
 
 @dataclass(frozen=True)
+class RemoveSnapshot:
+    """Nobody goes back to it any more."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
 class StopStray:
     """Stop an instance of a release that should not run."""
 
@@ -76,7 +83,17 @@ class StartCurrent:
     its bridge."""
 
 
-Action = Union[BeginRevert, RestoreOrigin, FinishRevert, Strand, FinishConfirm, EndRehearsal, StopStray, StartCurrent]
+Action = Union[
+    BeginRevert,
+    RestoreOrigin,
+    FinishRevert,
+    Strand,
+    FinishConfirm,
+    EndRehearsal,
+    StopStray,
+    StartCurrent,
+    RemoveSnapshot,
+]
 
 
 def settle(state: State, what_runs: Sequence[Instance], now: Now) -> tuple[Action, ...]:
@@ -136,6 +153,8 @@ def _settle_stable(state: State, what_runs: Sequence[Instance], now: Now) -> tup
         actions.append(StartCurrent())
     if expected is not None and instance is None and state.started_boot_id != now.boot_id:
         actions.append(StartCurrent())
+    # Last, for it is the least that matters.
+    actions += [RemoveSnapshot(snapshot) for snapshot in state.discarded]
     return tuple(actions)
 
 
