@@ -307,13 +307,13 @@ options:
   snapshot_hook:
     description:
       - With O(snapshot=hook), the path of a program on the node. It is called, as root and for each disk, with three
-        words, C(take), C(restore) or C(remove), the path of the disk, and a label that names the snapshot. It has to bear
-        being called again after it was killed.
+        words, C(take), C(restore) or C(remove), the path of the disk, and a label that names the snapshot. It has to
+        bear being called again after it was killed.
     type: path
   remove_data:
     description:
-      - With O(state=absent), remove the disks of the unikernel's own too. What was there before (O(block_devices[].path))
-        stays in any case.
+      - With O(state=absent), remove the disks of the unikernel's own too. What was there before
+        (O(block_devices[].path)) stays in any case.
     type: bool
     default: false
   rehearse:

@@ -60,7 +60,7 @@ def why_no_copies(layout: NodeLayout, name: str, release: Release) -> list[str]:
         if found.startswith("device"):
             fault = lvm.why_no_snapshot(path)
         else:
-            fault = why_no_reflink(path, str(layout.unikernel(name) / f".{device.name}"))
+            fault = why_no_reflink(path, str(_nearest(layout.unikernel(name)) / f".{device.name}"))
         reasons += [f"its block device {device.name!r}: {fault}"] if fault else []
     return reasons
 
@@ -99,6 +99,11 @@ def remove_copies(layout: NodeLayout, name: str, release: Release) -> None:
 
 def is_volume(path: str) -> bool:
     return (disks.identity(path) or "").startswith("device")
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or what there is of the way to it: on the same file system, as a rule."""
+    return next(place for place in (folder, *folder.parents) if place.is_dir())
 
 
 def _copy_of(path: str, file: Path) -> str:
