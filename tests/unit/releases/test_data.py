@@ -183,6 +183,22 @@ def test_a_state_that_cannot_be_read_may_name_any_disk(fleet: FleetNode) -> None
     declare(fleet, "one", block_devices=[])
 
 
+def test_one_that_was_taken_by_another_in_the_meantime_is_anothers(fleet: FleetNode, tmp_path: Path) -> None:
+    """Both have looked, and neither had written it down."""
+    shared = tmp_path / "shared"
+    shared.write_bytes(b"")
+    device = {"block_devices": [{"name": "data", "path": str(shared)}]}
+
+    def overtaken(name: str, trial: str, checks: Sequence[CheckSpec]) -> None:
+        declare(fleet, "two", name="faster", **device)
+
+    declared = fleet.declaration("one", **device)
+    with locked(fleet.node(), NAME, ME, 0.0) as transaction, pytest.raises(ReleaseRefused, match="a disk of faster"):
+        transaction.declare(declared, ON_TRIAL, overtaken)
+    assert fleet.machine.alive(NAME) == [] and fleet.machine.alive("faster") == [1]
+    assert not fleet.layout.state(NAME).exists()
+
+
 # --- snapshots -----------------------------------------------------------------------------------------
 
 
