@@ -249,6 +249,21 @@ def test_a_good_build_is_rehearsed_and_then_swapped_in(world: World) -> None:
     assert world.judged(world.declare("v2", rehearse=QUICK)).outcome == "confirmed" and version() == "v2"
 
 
+def test_solo5s_own_test_of_block_devices_passes_on_a_disk_that_was_made_for_it(world: World) -> None:
+    """And again on the same one, which outlived it. ``test_blk`` is no image of the usual ones."""
+    if not (Path(str(IMAGES)) / f"test_blk.{world.target}").exists():
+        pytest.skip(f"the image test_blk.{world.target} is not in SOLO5_IMAGES")
+    given = {"networks": [], "arguments": [], "block_devices": [{"name": "storage", "size_mib": 1}]}
+    for number in (1, 2):
+        world.declare("test_blk", memory_mib=32 * number, **given)
+        until(lambda: world.alive() == [], within_s=15.0)
+        with locked(world.node, NAME, Holder(who="the test")) as transaction:
+            ended = transaction.state.ended
+        assert ended is not None and "exited with status 0" in ended.reason
+        assert "SUCCESS" in (Path(str(ended.evidence)) / "console.txt").read_text(encoding="utf-8")
+    assert world.layout.disk(NAME, "storage").stat().st_size == 1 << 20
+
+
 def test_a_tender_that_lost_its_tap_is_noticed(world: World) -> None:
     world.deployed("v1")
     (number,) = world.alive()

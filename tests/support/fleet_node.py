@@ -19,6 +19,7 @@ from typing import Any, Optional, TypeVar
 
 import pytest
 
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.equipment import located
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.durable import make_folder
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import (
     DriverError,
@@ -88,6 +89,8 @@ class Machine:
     """SHA-256 of what was ever rehearsed."""
     says: dict[str, str] = field(default_factory=dict)
     """By the image's SHA-256, the console of its rehearsal, where it is not that all is well."""
+    writers: list[str] = field(default_factory=list)
+    """SHA-256 of what was started on disks, in order: each adds its own to every disk that it has."""
     crashing: set[str] = field(default_factory=set)
     """SHA-256 of images that start and end."""
 
@@ -203,9 +206,20 @@ class FakeDriver:
         if starts.image.sha256 in self._machine.broken:
             raise DriverError(f"{name}: {starts} was not started: it is broken")
         self._keep_link(name, starts)
+        self._write_to_disks(name, starts)
         instance = self._machine.start(name, starts)
         self._reached(f"started {starts.number}")
         return instance
+
+    def _write_to_disks(self, name: str, release: Release) -> None:
+        devices = located(self._layout, name, release).configuration.block_devices
+        if devices:
+            self._machine.writers.append(release.image.sha256)
+        for device in devices:
+            path = Path(str(device.path))
+            make_folder(path.parent)
+            with open(path, "a", encoding="ascii") as disk:
+                disk.write(f"{release.image.sha256}\n")
 
     def _keep_link(self, name: str, release: Release) -> None:
         link = self._layout.instance_image(name, release.number)

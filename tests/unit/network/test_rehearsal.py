@@ -14,9 +14,18 @@ from typing import Any
 import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.codec import encode
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import process_rehearsals
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import DriverError, ReleaseRefused
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import (
+    BlockDevice,
+    Configuration,
+    Image,
+    Release,
+)
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.data import DataOptions
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.node import Node
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.proposal import Declaration
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.rehearsal import Inconclusive
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import State
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import (
@@ -24,12 +33,13 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.tr
     TrialOptions,
     locked,
 )
-from ansible_collections.unikernel.fleet.tests.support import network_lab as lab_support
+from ansible_collections.unikernel.fleet.tests.support import network_lab as lab_support, reflinking
+from ansible_collections.unikernel.fleet.tests.support.disk_program import node_with_disks, writing, written
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
 from ansible_collections.unikernel.fleet.tests.support.network_lab import GUEST_V4, Lab, ip, network_lab
 from ansible_collections.unikernel.fleet.tests.support.programs import end_all_instances, until
 from ansible_collections.unikernel.fleet.tests.support.real_node import AT_ONCE, real_node
-from ansible_collections.unikernel.fleet.tests.support.rehearsing import GATEWAY, declared, rehearsing, traces
+from ansible_collections.unikernel.fleet.tests.support.rehearsing import GATEWAY, SERVICE, declared, rehearsing, traces
 from ansible_collections.unikernel.fleet.tests.support.requests_without_end import Client
 
 WHY_NOT = lab_support.why_not_here()
@@ -194,6 +204,52 @@ def test_an_interface_of_somebody_else_is_left_alone_and_nobody_is_blamed(node: 
         declare(node, "v2", options=rehearsing())
     assert taken in lab_support.links() and not state_of(node).held
     serves("v1")
+
+
+@pytest.mark.skipif(bool(reflinking.why_not()), reason=f"a file system with reflinks: {reflinking.why_not()}")
+def test_it_runs_on_copies_of_its_disks(lab: Lab) -> None:
+    with reflinking.reflinking_folder() as folder:
+        node = node_with_disks(folder)
+        lab.watch_over(node.layout.root, NAME)
+        disk = node.layout.disk(NAME, "data")
+        given = {"networks": [encode(SERVICE)], "block_devices": [{"name": "data", "size_mib": 1}], "stop_grace_s": 1.0}
+
+        def update(version: str, then: str, options: TrialOptions) -> None:
+            image = node.store.add_stream([writing(version, then).encode("utf-8")])
+            with locked(node, NAME, ME) as transaction:
+                transaction.declare(Declaration(image=image, configuration=given), options, None)
+
+        try:
+            update("one", "time.sleep(300)", AT_ONCE)
+            until(lambda: written(disk) == ["one"])
+            # It tells what it found, and ends: what it wrote is seen on its console and not on the disk.
+            told = "print(os.read(os.open(path, os.O_RDONLY), 16).decode(), path, flush=True); posix._exit(4)"
+            data = DataOptions(compatible=True)
+            update("two", told, rehearsing(data=data))
+            ended = state_of(node).ended
+            assert ended is not None and ended.outcome == "refused" and "exited with status 4" in ended.reason
+            console = Path(str(ended.evidence), "console.txt").read_text(encoding="utf-8")
+            assert console.startswith("one     two") and "/rehearsal/disks/data" in console, console
+            assert written(disk) == ["one"] and [path.name for path in disk.parent.iterdir()] == ["data", "data.log"]
+            assert not traces(lab, node, NAME)
+        finally:
+            end_all_instances(folder)
+
+
+def test_disks_that_cannot_be_copied_in_a_moment_are_not_rehearsed(lab: Lab, tmp_path: Path) -> None:
+    node = node_with_disks(tmp_path)
+    driver = node.open_driver("unix")
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(1024))
+    release = Release(
+        2, Image("0" * 64, 1), Configuration(networks=(SERVICE,), block_devices=(BlockDevice("data", str(disk)),))
+    )
+    assert driver.rehearsals is not None
+    reasons = driver.rehearsals.refusals(NAME, release)
+    if not reasons:
+        pytest.skip("this file system can copy by reflink")
+    assert "cannot be copied by reflink" in reasons[0] and "'data'" in reasons[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["disk"], "nothing is left of the try"
 
 
 def _events(node: Node) -> list[str]:

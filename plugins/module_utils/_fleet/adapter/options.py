@@ -99,6 +99,12 @@ CONFIGURATION = (
             Option("gateway"),
         ),
     ),
+    Option(
+        "block_devices",
+        "list",
+        elements="dict",
+        options=(Option("name", required=True), Option("size_mib", "int"), Option("path", "path")),
+    ),
     Option("swap", choices=("auto", "stop_start", "cut_over")),
     Option("ready", "dict"),
     Option("restart", choices=("never", "on_failure", "always")),
@@ -141,6 +147,10 @@ TRIAL = (
     Option("takeover", "bool", default=False),
     Option("accept_no_way_back", "bool", default=False),
     Option("keep_releases", "int", default=3),
+    Option("data_compatible", "bool", default=False),
+    Option("snapshot", choices=("reflink", "lvm", "copy", "hook")),
+    Option("snapshot_hook", "path"),
+    Option("remove_data", "bool", default=False),
     Option("rehearse", "bool", default=False),
     Option("rehearse_inconclusive", default="refuse", choices=("refuse", "proceed")),
 )
@@ -186,8 +196,9 @@ def configuration_given(parameters: dict[str, Any]) -> dict[str, Any]:
     for name in ("limits", "boot"):
         if name in given:
             given[name] = _without_nothing(given[name])
-    if "networks" in given:
-        given["networks"] = [_without_nothing(network) for network in given["networks"]]
+    for name in ("networks", "block_devices"):
+        if name in given:
+            given[name] = [_without_nothing(device) for device in given[name]]
     return given
 
 

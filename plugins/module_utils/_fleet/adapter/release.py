@@ -13,6 +13,7 @@ from typing import Any, Optional
 from ..errors import InvalidDeclaration
 from ..layout import NodeLayout
 from ..model import checked_name
+from ..releases.data import DataOptions
 from ..releases.node import local_node
 from ..releases.report import shown_release
 from ..releases.state import State
@@ -29,6 +30,7 @@ ARGUMENTS = (
     options.Option("to", "int"),
     options.Option("reason"),
     options.Option("hold", "bool", default=True),
+    options.Option("data_compatible", "bool", default=False),
     *options.HOLDER,
     options.Option("lock_timeout", "float", default=LOCK_WAIT_S),
 )
@@ -67,7 +69,8 @@ def _change(transaction: Transaction, parameters: Mapping[str, Any]) -> bool:
     if trial is not None or (transaction.state.trial is not None and parameters["to"] is None):
         who = parameters["who"] or "somebody"
         return transaction.roll_back(trial, parameters["reason"] or f"ended by {who}", parameters["hold"])
-    return transaction.roll_back_to(parameters["to"], TrialOptions(timeout_s=0.0), None, parameters["hold"]).changed
+    how = TrialOptions(timeout_s=0.0, data=DataOptions(compatible=parameters["data_compatible"]))
+    return transaction.roll_back_to(parameters["to"], how, None, parameters["hold"]).changed
 
 
 def _result(parameters: Mapping[str, Any], changed: bool, before: State, after: State) -> dict[str, Any]:

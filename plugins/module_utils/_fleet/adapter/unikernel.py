@@ -17,7 +17,8 @@ from ..checks.schedule import checked_schedule
 from ..codec import Mismatch, decode
 from ..errors import InvalidDeclaration
 from ..layout import NodeLayout
-from ..model import Abi, BuildReference, Device, Image, checked_name, checked_sha256
+from ..model import Abi, BuildReference, Device, Image, SnapshotMethod, checked_name, checked_sha256
+from ..releases.data import DataOptions
 from ..releases.guard_install import arm
 from ..releases.node import Node, local_node
 from ..releases.proposal import Declaration, Wanted
@@ -126,8 +127,24 @@ def trial_options(parameters: Mapping[str, Any], wanted: Wanted) -> TrialOptions
         takeover=parameters["takeover"],
         accept_no_way_back=parameters["accept_no_way_back"],
         keep=parameters["keep_releases"],
+        data=data_options(parameters),
         rehearse=parameters["rehearse"],
         when_inconclusive=Inconclusive(parameters["rehearse_inconclusive"]),
+    )
+
+
+def data_options(parameters: Mapping[str, Any]) -> DataOptions:
+    """What is to become of the data; InvalidDeclaration when that cannot be meant."""
+    method, hook = parameters["snapshot"], parameters["snapshot_hook"]
+    if (method == SnapshotMethod.HOOK.value) != (hook is not None):
+        raise InvalidDeclaration("snapshot: hook and snapshot_hook, the path of its program, go together.")
+    if parameters["remove_data"] and parameters["state"] != Wanted.ABSENT.value:
+        raise InvalidDeclaration(f"{parameters['name']}: remove_data goes with state absent only. Nothing was changed.")
+    return DataOptions(
+        compatible=parameters["data_compatible"],
+        snapshot=None if method is None else SnapshotMethod(method),
+        hook=hook,
+        remove=parameters["remove_data"],
     )
 
 

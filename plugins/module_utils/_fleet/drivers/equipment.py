@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an instance is given beyond its image: its ports, and a user who may open them; and how it is recorded."""
+"""What an instance is given beyond its image: ports, disks, and a user who may open them; and how it is recorded."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,16 @@ def process(
     guest: Guest, layout: NodeLayout, name: str, release: Release, image: Path, folder: Path, ports: Sequence[Port]
 ) -> ProcessSpec:
     """How it is run, and as whom."""
+    release = located(layout, name, release)
     spec = guest.process_spec(name, release, image, folder, ports)
     user = tender_user(layout, release)
     return spec if user is None else replace(spec, user_id=user.user_id, group_id=user.group_id)
+
+
+def located(layout: NodeLayout, name: str, release: Release) -> Release:
+    """The release with the path of each disk, also of those that are the unikernel's own."""
+    devices = tuple(
+        replace(device, path=os.path.realpath(device.path) if device.path else str(layout.disk(name, device.name)))
+        for device in release.configuration.block_devices
+    )
+    return replace(release, configuration=replace(release.configuration, block_devices=devices))

@@ -139,12 +139,14 @@ class ProcessDriver:
     # --- refusing ---
 
     def validate(self, name: str, release: Release) -> None:
+        from .process_disks import refusals_of_disks
         from .process_refusals import refusals_of_process
 
         path = self._verified(name, release)
         reasons = [
             *refusals_of_process(release.configuration),
             *self._refusals_of_networks(release),
+            *refusals_of_disks(self._layout, name, release),
             *self._guest.refusals(release, path),
             *self._refusals_of_memory(name, release),
             *self._refusals_of_method(name, release),
@@ -207,9 +209,10 @@ class ProcessDriver:
         from .swap_method import obstacles_to_cut_over
 
         running = [self._record_of(name, i.release) for i in self._instances(name) if i.alive]
+        others = [other for other in running if other is not None and other.number != release.number]
         return obstacles_to_cut_over(
-            release.configuration,
-            [other.configuration for other in running if other is not None and other.number != release.number],
+            equipment.located(self._layout, name, release).configuration,
+            [equipment.located(self._layout, name, other).configuration for other in others],
             self._guest.memory_mib(release),
             available_mib(),
         )
@@ -253,10 +256,12 @@ class ProcessDriver:
         self._stop_all_but(name, release.number)
 
     def _bring_up(self, name: str, release: Release) -> None:
+        from .process_disks import make_disks
         from .swap_method import cuts_over
 
         # Before anything is stopped: hashing takes its time, and a bad image must not cost an outage.
         image = self._verified(name, release)
+        make_disks(self._layout, name, release)
         self._record(name, release, image)
         serving = [i for i in self._instances(name) if i.alive and i.serving and i.unreachable is None]
         if serving and cuts_over(release.configuration, self._obstacles(name, release)):

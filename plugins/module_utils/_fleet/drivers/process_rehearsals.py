@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Optional, Protocol, TypeVar
@@ -30,8 +31,11 @@ from ..runtime.supervisor import Phase, Supervisor
 from . import equipment
 from .equipment import CANDIDATES_OOM_SCORE, RELEASE
 from .guest import Guest
+from .process_disks import make_copies, on_copies, remove_copies, why_no_copies
 from .process_refusals import available_mib
 
+COPIES = "disks"
+"""In the rehearsal's folder: copies of the disks."""
 GRACE_S = 1.0
 """What it does when it is asked to end is of no use to anybody."""
 
@@ -56,7 +60,11 @@ class ProcessRehearsals:
     def refusals(self, name: str, release: Release) -> list[str]:
         if not release.configuration.networks:
             return ["it has no networks of its own (networks), so it would act on the node's own network at once"]
-        return [*self._refusals_of_addresses(name, release), *self._refusals_of_memory(release)]
+        return [
+            *self._refusals_of_addresses(name, release),
+            *self._refusals_of_memory(release),
+            *why_no_copies(self._layout, name, release),
+        ]
 
     def _refusals_of_addresses(self, name: str, release: Release) -> list[str]:
         try:
@@ -79,6 +87,8 @@ class ProcessRehearsals:
             write_durably(folder / RELEASE, json.dumps(codec.encode(release)).encode("ascii"))
         except OSError as error:
             raise DriverError(f"its records cannot be written to {folder}: {error}") from error
+        if release.configuration.block_devices:
+            make_copies(self._layout, name, release, folder / COPIES)
         ports = self._ports(name, release)
         network.make(ports)
         quarantine(str(self._layout.root), name, REHEARSAL, ports, as_gateway=True)
@@ -89,6 +99,7 @@ class ProcessRehearsals:
             image = self._images.verify(release.image)
         except ImageMissing as error:
             raise DriverError(str(error)) from error
+        release = on_copies(self._layout, name, release, folder / COPIES)
         spec = equipment.process(self._guest, self._layout, name, release, image, folder, self._ports(name, release))
         self._supervisor.start(
             folder,
@@ -138,6 +149,8 @@ class ProcessRehearsals:
         self._supervisor.stop(folder)
         if program("ip") is not None:
             network.remove(str(self._layout.root), name, REHEARSAL)
+        with suppress(OSError, ValueError):  # without a record, nothing of it was made
+            remove_copies(self._layout, name, codec.decode(Release, json.loads((folder / RELEASE).read_bytes())))
         try:
             self._supervisor.discard(folder)
         except OSError as error:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Optional
 
 from ..model import Instance, Release
-from . import rehearsal, state as steps
+from . import state as steps
 from .node import Node
 from .settlement import BeginRevert, EndRehearsal, FinishConfirm, FinishRevert, Strand, settle
 from .state import Holder, Phase, State
@@ -78,14 +78,13 @@ class Forecast(Transaction):
     def _change(
         self, candidate: Optional[Release], options: TrialOptions, arm: Optional[Arm], hold_origin: bool = False
     ) -> str:
-        self._node.refuse_if_inhibited()
-        self._make_sure_of_a_way_back(options.accept_no_way_back)
-        if candidate is not None and not self._is_only_stopped_by(candidate) and self._is_here(candidate):
-            self._node.driver_for(candidate).validate(self._name, candidate)
-            if options.rehearse:
-                rehearsal.refuse_what_cannot_be_rehearsed(self._node, self._name, candidate)
+        self._refuse_what_cannot_be_done(candidate, options, "")
         self.state = replace(self.state, current=candidate)
         return ""
+
+    def _refuse_what_cannot_run(self, candidate: Optional[Release]) -> None:
+        if candidate is not None and not self._is_only_stopped_by(candidate) and self._is_here(candidate):
+            self._node.driver_for(candidate).validate(self._name, candidate)
 
     def _is_here(self, candidate: Release) -> bool:
         """In check mode its image may not have been brought yet."""

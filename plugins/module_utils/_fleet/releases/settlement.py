@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Optional, Union
 
 from ..clock import Now
-from ..model import Instance, Release
+from ..model import Instance, Release, Snapshot
 from .state import MOST_FAILED_REVERTS, Phase, State, Trial, verdict_failed
 
 
@@ -57,6 +57,13 @@ class EndRehearsal:
 
 
 @dataclass(frozen=True)
+class RemoveSnapshot:
+    """Nobody goes back to it any more."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
 class StopStray:
     """Stop an instance of a release that should not run."""
 
@@ -69,7 +76,17 @@ class StartCurrent:
     its bridge."""
 
 
-Action = Union[BeginRevert, RestoreOrigin, FinishRevert, Strand, FinishConfirm, EndRehearsal, StopStray, StartCurrent]
+Action = Union[
+    BeginRevert,
+    RestoreOrigin,
+    FinishRevert,
+    Strand,
+    FinishConfirm,
+    EndRehearsal,
+    StopStray,
+    StartCurrent,
+    RemoveSnapshot,
+]
 
 
 def settle(state: State, what_runs: Sequence[Instance], now: Now) -> tuple[Action, ...]:
@@ -129,6 +146,8 @@ def _settle_stable(state: State, what_runs: Sequence[Instance], now: Now) -> tup
         actions.append(StartCurrent())
     if expected is not None and instance is None and state.started_boot_id != now.boot_id:
         actions.append(StartCurrent())
+    # Last, for it is the least that matters.
+    actions += [RemoveSnapshot(snapshot) for snapshot in state.discarded]
     return tuple(actions)
 
 

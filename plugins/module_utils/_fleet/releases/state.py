@@ -19,7 +19,7 @@ from typing import Any, Optional
 
 from ..checks.model import CheckSpec, Outcome, Schedule, Verdict
 from ..codec import encode
-from ..model import Release
+from ..model import Release, Snapshot
 from .fingerprint import fingerprint
 
 SCHEMA = 2
@@ -86,6 +86,10 @@ class Trial:
     """Why it is being reverted, or why it is stranded."""
     blame: bool = False
     """The candidate itself is to blame for the revert: it will be held."""
+    snapshot: Optional[Snapshot] = None
+    """Of the data that the candidate may change; None: it has none, or says that it keeps it as it is."""
+    remove_data: bool = False
+    """With the unikernel, the disks that are its own go too."""
     rehearsal: Optional[Verdict] = None
     """What the rehearsal before the swap showed; None when there was none."""
     hold_origin: bool = False
@@ -162,6 +166,8 @@ class State:
     failed_reverts: int = 0
     started_boot_id: Optional[str] = None
     """Boot under which the current release was last started by us."""
+    discarded: tuple[Snapshot, ...] = ()
+    """Snapshots that nobody needs any more, and that are not removed yet."""
     events: tuple[Event, ...] = field(default=())
     """Written here first and then to the history; what the history lacks is added when the state is read."""
     event_count: int = 0
@@ -247,6 +253,8 @@ def refused(
 def begun(state: State, trial: Trial) -> State:
     """``stable -> swapping``: written before anything is touched."""
     number = _number_after(state, trial)
+    if state.trial is not None and state.trial.id != trial.id:
+        state = replace(state, discarded=_discarding(state, state.trial))  # one that is stranded
     state = replace(state, phase=Phase.SWAPPING, trial=trial, next_number=number, failed_reverts=0)
     return _with_event(state, "begun", trial.begun_at, trial.holder, state.current, trial.candidate, trial)
 
@@ -254,6 +262,36 @@ def begun(state: State, trial: Trial) -> State:
 def _number_after(state: State, trial: Trial) -> int:
     """That of the next new release: a candidate's number is its own, whatever becomes of it."""
     return max(state.next_number, trial.candidate.number + 1 if trial.candidate is not None else 0)
+
+
+def data_kept(state: State) -> State:
+    """The snapshot is whole, and nothing runs: from here on a rollback restores it. The phase stays."""
+    return _with_snapshot(state, replace(_planned(state), taken=True))
+
+
+def data_restored(state: State) -> State:
+    """The disks are as they were: from here on the old release may change them, and nothing is restored again."""
+    return _with_snapshot(state, replace(_planned(state), restored=True))
+
+
+def discarded(state: State, snapshot: Snapshot) -> State:
+    """A snapshot was removed."""
+    return replace(state, discarded=tuple(other for other in state.discarded if other != snapshot))
+
+
+def _planned(state: State) -> Snapshot:
+    snapshot = _open_trial(state).snapshot
+    if snapshot is None:
+        raise AssertionError(f"{state.name}: no snapshot is planned")
+    return snapshot
+
+
+def _with_snapshot(state: State, snapshot: Snapshot) -> State:
+    return replace(state, trial=replace(_open_trial(state), snapshot=snapshot))
+
+
+def _discarding(state: State, trial: Trial) -> tuple[Snapshot, ...]:
+    return state.discarded if trial.snapshot is None else (*state.discarded, trial.snapshot)
 
 
 def swapped(state: State, instance: Optional[str], now_s: float) -> State:
@@ -309,6 +347,7 @@ def confirmed(state: State, at: str) -> State:
         previous=state.previous if same_as_before else state.current,
         kept=tuple(kept.values())[: max(trial.keep, 1)],
         trial=None,
+        discarded=_discarding(state, trial),
         ended=Ended(
             trial=trial.id,
             outcome="confirmed",
@@ -343,6 +382,7 @@ def reverted(state: State, at: str, boot_id: str, evidence: Optional[str]) -> St
         phase=Phase.STABLE,
         trial=None,
         ended=_ended(trial, "rolled_back", at, evidence),
+        discarded=_discarding(state, trial),
         failed_reverts=0,
         started_boot_id=boot_id,
     )

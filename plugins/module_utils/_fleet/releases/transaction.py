@@ -13,7 +13,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Optional
 
 from ..checks.model import CheckSpec, Outcome, Schedule, Verdict
@@ -28,8 +28,9 @@ from ..errors import (
     StateError,
     TrialRefused,
 )
-from ..model import Instance, Release
-from . import evidence, rehearsal, state as steps
+from ..model import Instance, Release, Snapshot
+from . import data, evidence, rehearsal, state as steps
+from .data import DataOptions
 from .fingerprint import fingerprint
 from .lock import exclusive
 from .node import Node, living
@@ -41,6 +42,7 @@ from .settlement import (
     EndRehearsal,
     FinishConfirm,
     FinishRevert,
+    RemoveSnapshot,
     RestoreOrigin,
     StartCurrent,
     StopStray,
@@ -79,6 +81,7 @@ class TrialOptions:
     rehearse: bool = False
     """Run a release on a network of its own first, and swap it in only when the checks pass there."""
     when_inconclusive: Inconclusive = Inconclusive.REFUSE
+    data: DataOptions = field(default_factory=DataOptions)
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,8 @@ class Transaction:
                     if isinstance(action, StartCurrent):
                         self.not_started = str(error)
                         return
+                    if isinstance(action, RemoveSnapshot):
+                        return  # it stands in the journal until it is gone; whoever opens this next tries again
                     if not isinstance(action, RestoreOrigin):
                         raise
                     self._write(steps.revert_failed(self.state, f"{_trial(self.state).reason}; {error}"))
@@ -173,10 +178,15 @@ class Transaction:
             candidate = _trial(self.state).candidate
             if candidate is not None:
                 self._node.mark_trial(self._name, candidate, False)
+            elif _trial(self.state).remove_data:
+                data.remove_disks(self._node, self._name)
             self._write(steps.confirmed(self.state, at))
         elif isinstance(action, EndRehearsal):
             rehearsal.end(self._node, self._name, _trial(self.state).candidate)
             self._write(steps.refused(self.state, at, action.reason))
+        elif isinstance(action, RemoveSnapshot):
+            data.remove(self._node, action.snapshot)
+            self._write(steps.discarded(self.state, action.snapshot))
         elif isinstance(action, StopStray):
             for driver in self._node.drivers_of(self.state):
                 driver.stop(self._name, action.release)
@@ -286,15 +296,12 @@ class Transaction:
     def _change(
         self, candidate: Optional[Release], options: TrialOptions, arm: Optional[Arm], hold_origin: bool = False
     ) -> str:
-        self._node.refuse_if_inhibited()
-        self._make_sure_of_a_way_back(options.accept_no_way_back)
-        self._refuse_what_cannot_run(candidate)
-        if options.rehearse:
-            rehearsal.refuse_what_cannot_be_rehearsed(self._node, self._name, candidate)
+        trial_id = _new_trial_id(self._node.clock.wall())
+        snapshot = self._refuse_what_cannot_be_done(candidate, options, trial_id)
         now = self._node.now()
         guarded = arm is not None and options.timeout_s > 0
         trial = Trial(
-            id=_new_trial_id(self._node.clock.wall()),
+            id=trial_id,
             candidate=candidate,
             holder=replace(self._holder, since=self._node.clock.wall()),
             begun_at=self._node.clock.wall(),
@@ -305,16 +312,19 @@ class Transaction:
             guarded=guarded,
             keep=options.keep,
             hold_origin=hold_origin,
+            snapshot=snapshot,
+            remove_data=options.data.remove,
         )
         if guarded and arm is not None:
             # Before anything is written: a guard without a trial ends by itself, a trial without a guard does not.
             arm(self._name, trial.id, trial.checks)
-        if options.rehearse and candidate is not None and candidate.running:
+        if self._rehearses(options) and candidate is not None and candidate.running:
             if not self._rehearse(trial, options.when_inconclusive):
                 self.settle()
                 return trial.id
             trial = _trial(self.state)
-        self._write(steps.begun(self.state, trial))
+        with data.claimed(self._node, self._name, candidate):
+            self._write(steps.begun(self.state, trial))
         try:
             self._swap(trial)
         except (DriverError, ImageError) as error:
@@ -324,6 +334,22 @@ class Transaction:
             raise
         self.settle()
         return trial.id
+
+    def _refuse_what_cannot_be_done(
+        self, candidate: Optional[Release], options: TrialOptions, trial_id: str
+    ) -> Optional[Snapshot]:
+        """All that forbids a change, before anything of it is done; the snapshot that it takes, if it takes one."""
+        self._node.refuse_if_inhibited()
+        self._make_sure_of_a_way_back(options.accept_no_way_back)
+        self._refuse_to_forget_data()
+        self._refuse_what_cannot_run(candidate)
+        if self._rehearses(options):
+            rehearsal.refuse_what_cannot_be_rehearsed(self._node, self._name, candidate)
+        return data.planned(self._node, self._name, self.state, candidate, options.data, trial_id)
+
+    def _rehearses(self, options: TrialOptions) -> bool:
+        """What is stranded may serve nobody: there is no outage to be spared."""
+        return options.rehearse and self.state.phase is not Phase.STRANDED
 
     def _rehearse(self, trial: Trial, when_inconclusive: Inconclusive) -> bool:
         """Whether the candidate may be swapped in; if not, that is written down."""
@@ -352,6 +378,10 @@ class Transaction:
     def _swap(self, trial: Trial) -> None:
         candidate = trial.candidate
         on_trial = trial.timeout_s > 0
+        if trial.snapshot is not None:
+            self._node.exchange(self._name, self.state.current, None)
+            data.take(self._node, trial.snapshot)
+            self._write(steps.data_kept(self.state))
         if candidate is not None and candidate.running and on_trial:
             self._node.mark_trial(self._name, candidate, True)
         instance = self._node.exchange(self._name, self.state.current, candidate)
@@ -373,11 +403,18 @@ class Transaction:
     def _go_back_unrecorded(self) -> None:
         """The journal cannot be written, as on a full disk. What stands in it leads back anyway, so go back now rather
         than leave nothing running; the next run writes it down."""
+        if _is_to_be_restored(self.state.trial):
+            return  # what is restored has to be written down before anything runs on it
         with suppress(DriverError, ImageError):
             self._restore_origin()
 
     def _restore_origin(self) -> None:
         self._ensure_image_of_current()
+        trial = _trial(self.state)
+        if trial.snapshot is not None and _is_to_be_restored(trial):
+            self._node.exchange(self._name, trial.candidate, None)
+            data.restore(self._node, trial.snapshot)
+            self._write(steps.data_restored(self.state))
         self._node.exchange(self._name, _trial(self.state).candidate, self.state.current)
 
     def _ensure_image_of_current(self) -> None:
@@ -405,6 +442,14 @@ class Transaction:
             raise ImageMissing(
                 f"{self._name}: {target} is kept, but it cannot be gone back to: {error} Nothing was changed."
             ) from error
+
+    def _refuse_to_forget_data(self) -> None:
+        trial = self.state.trial
+        if trial is not None and trial.snapshot is not None and _is_to_be_restored(trial):
+            raise DriverError(
+                f"{self._name} is stranded, and its data is not restored yet from {', '.join(trial.snapshot.copies)} "
+                f"({trial.reason}). Nothing was changed. Mend what the reason names and roll back first."
+            )
 
     def _make_sure_of_a_way_back(self, accept_none: bool) -> None:
         origin = self.state.current
@@ -557,6 +602,11 @@ def _adoptable(node: Node, state: State, holder: Optional[Holder] = None) -> Opt
             now = node.now()
             return steps.adopted(state, found[0], node.clock.wall(), now.boot_id, holder or Holder())
     return None
+
+
+def _is_to_be_restored(trial: Optional[Trial]) -> bool:
+    """Whether the candidate may have changed data of which there is a snapshot."""
+    return trial is not None and trial.snapshot is not None and trial.snapshot.taken and not trial.snapshot.restored
 
 
 def _trial(state: State) -> Trial:
