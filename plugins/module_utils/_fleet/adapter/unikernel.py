@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def declare(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     trial = trial_options(parameters, declaration.wanted)
     if check_mode:
         change = compare(node, name, declaration, trial.retry_failed)
+        if data.to_be_removed(node, name, change.proposal.candidate, trial.data):
+            change = replace(change, changed=True)
         if change.changed:
             data.refuse(node, name, change.before, change.proposal.candidate, trial.data)
         if change.changed and trial.rehearse:

@@ -222,7 +222,11 @@ class Transaction:
             self._refuse_or_end_open_trial(options.takeover)
         proposal = propose(self.state.current, declaration, self.state.next_number)
         if _is_so(self.state, proposal, self._node.inspect(self.state)):
-            return Change(False, before, self.state, proposal)
+            leftover = data.to_be_removed(self._node, self._name, proposal.candidate, options.data)
+            if leftover:  # of one that was removed before
+                self._node.refuse_if_inhibited()
+                data.remove_disks(self._node, self._name)
+            return Change(leftover, before, self.state, proposal)
         if options.retry_failed:
             self.state = steps.released_from_hold(self.state, proposal.candidate)
         _refuse_if_held(self.state, proposal.candidate)
