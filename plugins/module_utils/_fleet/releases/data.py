@@ -121,6 +121,11 @@ def remove(node: Node, snapshot: Snapshot) -> None:
     node.reached("after the snapshot was removed")
 
 
+def to_be_removed(node: Node, name: str, candidate: Optional[Release], options: DataOptions) -> bool:
+    """Whether disks of a unikernel that is not to be there are still there, against what is declared."""
+    return options.remove and candidate is None and node.layout.disks(name).exists()
+
+
 def remove_disks(node: Node, name: str) -> None:
     """Those that are the unikernel's own, and nothing that was there before. DriverError."""
     folder = node.layout.disks(name)

@@ -72,6 +72,9 @@ class Forecast(Transaction):
     def _write(self, state: State) -> None:
         self.state = state
 
+    def _remove_disks(self) -> None:
+        """They stay."""
+
     def _ensure_image(self, release: Release) -> None:
         self._node.check_image(self._name, release)
 

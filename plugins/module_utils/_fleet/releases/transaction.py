@@ -179,7 +179,7 @@ class Transaction:
             if candidate is not None:
                 self._node.mark_trial(self._name, candidate, False)
             elif _trial(self.state).remove_data:
-                data.remove_disks(self._node, self._name)
+                self._remove_disks()
             self._write(steps.confirmed(self.state, at))
         elif isinstance(action, EndRehearsal):
             rehearsal.end(self._node, self._name, _trial(self.state).candidate)
@@ -207,7 +207,11 @@ class Transaction:
             self._refuse_or_end_open_trial(options.takeover)
         proposal = propose(self.state.current, declaration, self.state.next_number)
         if _is_so(self.state, proposal, self._what_runs()):
-            return Change(False, before, self.state, proposal)
+            leftover = data.to_be_removed(self._node, self._name, proposal.candidate, options.data)
+            if leftover:  # of one that was removed before
+                self._node.refuse_if_inhibited()
+                self._remove_disks()
+            return Change(leftover, before, self.state, proposal)
         if options.retry_failed:
             self.state = steps.released_from_hold(self.state, proposal.candidate)
         _refuse_if_held(self.state, proposal.candidate)
@@ -542,6 +546,9 @@ class Transaction:
         state = _adoptable(self._node, self.state, self._holder)
         if state is not None:
             self._write(state)
+
+    def _remove_disks(self) -> None:
+        data.remove_disks(self._node, self._name)
 
     def _keep_evidence(self, what_runs: Sequence[Instance]) -> Optional[str]:
         trial = _trial(self.state)
