@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One machine for all tests: it boots once, and is prepared anew only for those that come after its role was taken away."""
+"""One machine for all tests: it boots once, and is prepared anew only once its role was taken away."""
 
 from __future__ import annotations
 

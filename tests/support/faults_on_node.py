@@ -432,9 +432,8 @@ def remove(driver: str) -> None:
         with locked(site.node, case.name, ME) as transaction:
             transaction.declare(Declaration(Wanted.ABSENT), AT_ONCE, None)
         record.unlink()
-    left = [
-        f"the interface {alias}" for link in ask("link", "show") if (alias := str(link.get("ifalias", ""))).count("/")
-    ]
+    aliases = [str(link.get("ifalias", "")) for link in ask("link", "show")]
+    left = [f"the interface {alias}" for alias in aliases if "/" in alias]
     left += [f"the namespace {entry.name}" for entry in Path("/run/netns").glob("*")]
     left += [f"a process of {path.parent.name}" for path in _populated()]
     print(json.dumps(left))
