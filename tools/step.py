@@ -4,8 +4,8 @@
 
 """Runs one named step of the tests: one line when it passes, its whole output when it fails.
 
-``step.py [--last-line] NAME -- COMMAND...`` appends the outcome to ``$FLEET_REPORTS/steps.jsonl``, for the summary of ``make test``; with ``--last-line`` the last line of
-the output is shown as well.
+``step.py [--last-line] NAME -- COMMAND...`` appends the outcome to ``$FLEET_REPORTS/steps.jsonl``, for the summary of
+``make test``; with ``--last-line`` the last line of the output is shown as well.
 ``step.py NAME --skipped REASON`` records a step that could not run here, so that it is named and not forgotten.
 A step's standard input is empty: nothing may wait for a person.
 """

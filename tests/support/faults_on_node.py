@@ -9,9 +9,9 @@ Each case is a unikernel of its own, so that one power cut interrupts a change o
 
 ``steps FAULT SCENARIO INDEX``       how many steps the change has
 ``break CASE...``                    make the cases' changes, each broken at its step; a CASE is
-                                     FAULT:SCENARIO:STEP:INDEX. For ``power`` and ``controller`` it says ``waiting`` when
-                                     all are at their step, and waits: for the end of all, or for the end of its input,
-                                     after which they go on
+                                     FAULT:SCENARIO:STEP:INDEX. For ``power`` and ``controller`` it says
+                                     ``waiting`` when all are at their step, and waits: for the end of all, or for
+                                     the end of its input, after which they go on
 ``judge``                            what came of all cases, as JSON, after one sweep
 ``remove``                           take all of them away, and say what is left
 """
