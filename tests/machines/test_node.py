@@ -6,11 +6,18 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 
 import pytest
 
-from ansible_collections.unikernel.fleet.tests.support.nspawn.machine import SURVEY, VARIABLES, Machine, changed
+from ansible_collections.unikernel.fleet.tests.support.nspawn.machine import (
+    ON_NODE,
+    SURVEY,
+    VARIABLES,
+    Machine,
+    changed,
+)
 
 pytestmark = [pytest.mark.systemd]
 

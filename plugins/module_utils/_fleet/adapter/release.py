@@ -13,11 +13,12 @@ from typing import Any, Optional
 from ..errors import InvalidDeclaration
 from ..layout import NodeLayout
 from ..model import checked_name
+from ..releases.change import TrialOptions
 from ..releases.data import DataOptions
 from ..releases.node import local_node
 from ..releases.report import shown_release
 from ..releases.state import State
-from ..releases.transaction import LOCK_WAIT_S, Transaction, TrialOptions, locked
+from ..releases.transaction import LOCK_WAIT_S, Transaction, locked
 from . import options
 from .difference import diff_of
 from .unikernel import holder_from, shown_outcome

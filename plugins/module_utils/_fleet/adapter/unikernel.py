@@ -18,6 +18,7 @@ from ..codec import Mismatch, decode
 from ..errors import InvalidDeclaration
 from ..layout import NodeLayout
 from ..model import Abi, BuildReference, Device, Image, SnapshotMethod, checked_name, checked_sha256
+from ..releases.change import Change, TrialOptions
 from ..releases.data import DataOptions
 from ..releases.guard_install import arm
 from ..releases.node import Node, local_node
@@ -25,7 +26,7 @@ from ..releases.proposal import Declaration, Wanted
 from ..releases.rehearsal import Inconclusive
 from ..releases.report import shown_release
 from ..releases.state import Holder, State
-from ..releases.transaction import LOCK_WAIT_S, Change, TrialOptions, locked
+from ..releases.transaction import LOCK_WAIT_S, locked
 from ..releases.waiting import standing
 from . import options
 from .by_guard import answer as answer  # a guard is installed from the files that the module brings along

@@ -16,10 +16,11 @@ from typing import Optional
 
 from ..model import Instance, Release
 from . import state as steps
+from .change import Arm, TrialOptions
 from .node import Node
 from .settlement import BeginRevert, EndRehearsal, FinishConfirm, FinishRevert, Strand, settle
 from .state import Holder, Phase, State
-from .transaction import Arm, Transaction, TrialOptions
+from .transaction import Transaction
 
 
 def forecast(node: Node, name: str, holder: Holder) -> Transaction:
