@@ -66,6 +66,13 @@ options:
         trial, or the current one when it goes back without a trial.
     type: bool
     default: true
+  data_compatible:
+    description:
+      - When it goes back to another image, that one understands what the current one wrote to its disks. Without this,
+        going back by hand to another image of a unikernel with disks is refused. A rollback of an open trial does not
+        need it; it restores the snapshot if one was taken.
+    type: bool
+    default: false
 seealso:
   - module: unikernel.fleet.unikernel
   - module: unikernel.fleet.liveliness

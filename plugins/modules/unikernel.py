@@ -251,8 +251,34 @@ options:
         type: list
         elements: str
       gateway:
-        description: For a process in a namespace, where its default route leads.
+        description:
+          - For a process in a namespace, where its default route leads.
+          - In a rehearsal (O(rehearse)), of a guest of any kind, one of the addresses on its network.
         type: str
+  block_devices:
+    description:
+      - The block devices of its guest (not of a process, O(driver=unix)), and what lies behind them. A unikernel has
+        exactly those that its image declares; a virtual machine sees them in this order.
+      - A disk belongs to one unikernel and one instance at a time; another's is refused, whatever it is called. So with
+        disks there is no C(cut_over).
+      - They outlive all releases, and stay when the unikernel is removed (see O(remove_data)).
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The guest's name of the device. A virtual machine sees it as the disk's serial number.
+        type: str
+        required: true
+      size_mib:
+        description:
+          - Its size in MiB. It is then a sparse file in the unikernel's folder on the node, made when it is first
+            needed. One that is there with another size is refused.
+        type: int
+      path:
+        description:
+          - Instead of O(block_devices[].size_mib), a file or a volume (of LVM, or a loop device) that is there. On
+            albatross the label of one of its block devices, in the same path.
+        type: path
   swap:
     description:
       - How a running release is replaced by another.
@@ -312,6 +338,57 @@ options:
       - How many confirmed releases before the current one are kept to be rolled back to.
     type: int
     default: 3
+  data_compatible:
+    description:
+      - The running image understands what the new one may write to their common O(block_devices), so that going back to
+        it needs no snapshot.
+      - An update of a unikernel with disks needs this or O(snapshot), since going back to an old image does not undo a
+        migration of its data.
+    type: bool
+    default: false
+  snapshot:
+    description:
+      - How the disks that the running image and the new one have in common are kept over the update. The snapshot is
+        taken when the old release has stopped, restored by a rollback, and removed when the new one is confirmed. What
+        cannot be taken is refused before anything is stopped.
+      - V(reflink) is for files on a file system that can share blocks between them (XFS, btrfs), and takes no time.
+      - V(lvm) is for volumes of LVM. Of a thick one, it needs as much room in its group as the volume has.
+      - V(copy) copies files byte for byte while nothing runs.
+      - V(hook) calls O(snapshot_hook).
+    type: str
+    choices: [reflink, lvm, copy, hook]
+  snapshot_hook:
+    description:
+      - With O(snapshot=hook), the path of a program on the node. It is called, as root and for each disk, with three
+        words, C(take), C(restore) or C(remove), the path of the disk, and a label that names the snapshot. It has to
+        bear being called again after it was killed.
+    type: path
+  remove_data:
+    description:
+      - With O(state=absent), remove the disks of the unikernel's own too. What was there before
+        (O(block_devices[].path)) stays in any case.
+    type: bool
+    default: false
+  rehearse:
+    description:
+      - Run a new release on a network of its own before it may be swapped in, under the addresses that it will have,
+        and make the checks of the node there. What fails there is never swapped in, so it causes no outage.
+      - On that network is nothing but the node's own addresses and the gateways of O(networks). Nothing is forwarded.
+      - It runs on copies of its O(block_devices), made by reflink or by LVM; what cannot be copied so is refused.
+      - It needs O(networks) with addresses, root, and memory for one more instance. What cannot be rehearsed is refused
+        before anything is stopped.
+      - It takes its time besides the trial, up to O(deadline), during which the old release runs on.
+    type: bool
+    default: false
+  rehearse_inconclusive:
+    description:
+      - What to do when the rehearsed release lives and says nothing wrong, but a required check never had an answer, as
+        with a unikernel that gets its address or its data from elsewhere before it serves.
+      - V(refuse) leaves the old release running. The new one is not held, since nothing was seen to be wrong with it.
+      - V(proceed) swaps it in, and its trial decides.
+    type: str
+    choices: [refuse, proceed]
+    default: refuse
   comparison:
     description:
       - What lies between the running build and the new one, as M(unikernel.fleet.build_info) returns it. Only shown in
@@ -351,6 +428,22 @@ EXAMPLES = r"""
     - declared is changed
     - liveliness.alive
 
+- name: Run the resolver, and swap no build in that does not answer when it is tried alone
+  unikernel.fleet.unikernel:
+    name: resolver
+    driver: solo5
+    sha256: "{{ image.sha256 }}"
+    size: "{{ image.size }}"
+    arguments: ["--ipv4=192.0.2.53/24", "--ipv4-gateway=192.0.2.1"]
+    networks:
+      - name: service
+        bridge: br0
+        addresses: [192.0.2.53/24]
+        gateway: 192.0.2.1
+    rehearse: true
+    checks:
+      - tcp: {host: 192.0.2.53, port: 53}
+
 - name: Change one argument; memory, image and everything else stay as they are
   unikernel.fleet.unikernel:
     name: www
@@ -389,7 +482,9 @@ trial:
       type: str
       sample: 20261122050312-5be0c1fa
     standing:
-      description: One of V(undecided), V(passed), V(confirmed), V(rolled_back) and V(stranded).
+      description:
+        - One of V(undecided), V(passed), V(confirmed), V(rolled_back), V(stranded), and V(refused) for a release whose
+          rehearsal kept it from being swapped in.
       type: str
       sample: undecided
     reason:

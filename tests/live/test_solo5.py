@@ -13,13 +13,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
 import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.declaration import checks_from
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import CheckSpec, Schedule
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import CheckSpec, Outcome, Schedule
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.clock import SystemClock
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.process_driver import ProcessDriver
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.solo5 import Solo5Guest
@@ -77,7 +78,9 @@ class World:
         """One that an emulated guest can bear as well: where KVM runs guests step by step, an answer takes 20 ms."""
         return Client(GUEST_V4, every_s=0.01 if self.target == "spt" else 0.1, limit_s=0.5)
 
-    def declare(self, variant: str, checks: Sequence[CheckSpec] = (), **configuration: Any) -> Change:
+    def declare(
+        self, variant: str, checks: Sequence[CheckSpec] = (), rehearse: Optional[Schedule] = None, **configuration: Any
+    ) -> Change:
         given: dict[str, Any] = {
             "driver": "solo5",
             "memory_mib": 32,
@@ -88,7 +91,10 @@ class World:
         }
         declaration = Declaration(image=self.image(variant), configuration=given)
         trial = TrialOptions(
-            timeout_s=30.0, checks=tuple(checks) or checks_from([PROCESS, HEALTH], None), schedule=QUICK
+            timeout_s=30.0,
+            checks=tuple(checks) or checks_from([PROCESS, HEALTH], None),
+            schedule=rehearse or QUICK,
+            rehearse=rehearse is not None,
         )
         with locked(self.node, NAME, Holder(who="the test")) as transaction:
             return transaction.declare(declaration, trial, arm=None)
@@ -210,6 +216,52 @@ def test_a_broken_build_that_is_to_cut_over_costs_no_request(world: World, varia
         ended = world.deployed(variant, ready={**HEALTH, "within": 1})
     assert ended.outcome == "rolled_back" and "did not take over" in ended.reason
     assert client.failed() == [] and {request.body.strip() for request in client.requests} == {b"v1"}
+
+
+@pytest.mark.parametrize(
+    ("variant", "outcome", "reason"),
+    [
+        ("v3-unhealthy", Outcome.FAIL, "503"),
+        ("v4-crash", Outcome.FAIL, "exited with status 255: the guest aborted (solo5_abort)"),
+        ("v5-hang", Outcome.INCONCLUSIVE, "it lives, and on a network of its own it did not answer"),
+    ],
+)
+def test_a_broken_build_that_is_rehearsed_costs_no_request(
+    world: World, lab: Lab, variant: str, outcome: Outcome, reason: str
+) -> None:
+    world.deployed("v1")
+    before = lab.leftovers()
+    # v4-crash serves well for two seconds.
+    schedule = replace(
+        QUICK, deadline_s=5.0 if variant == "v4-crash" else 1.5, stable_for_s=3.0 if variant == "v4-crash" else 0.3
+    )
+    with world.client() as client:
+        ended = world.judged(world.declare(variant, rehearse=schedule))
+    assert client.failed() == [] and {request.body.strip() for request in client.requests} == {b"v1"}
+    assert ended.outcome == "refused" and reason in ended.reason
+    assert ended.verdict is not None and ended.verdict.outcome is outcome
+    assert bool(world.node.journal(NAME).read().held) == (outcome is Outcome.FAIL)
+    assert lab.leftovers() == before and world.alive() == [1] and version() == "v1"
+
+
+def test_a_good_build_is_rehearsed_and_then_swapped_in(world: World) -> None:
+    world.deployed("v1")
+    assert world.judged(world.declare("v2", rehearse=QUICK)).outcome == "confirmed" and version() == "v2"
+
+
+def test_solo5s_own_test_of_block_devices_passes_on_a_disk_that_was_made_for_it(world: World) -> None:
+    """And again on the same one, which outlived it. ``test_blk`` is no image of the usual ones."""
+    if not (Path(str(IMAGES)) / f"test_blk.{world.target}").exists():
+        pytest.skip(f"the image test_blk.{world.target} is not in SOLO5_IMAGES")
+    given = {"networks": [], "arguments": [], "block_devices": [{"name": "storage", "size_mib": 1}]}
+    for number in (1, 2):
+        world.declare("test_blk", memory_mib=32 * number, **given)
+        until(lambda: world.alive() == [], within_s=15.0)
+        with locked(world.node, NAME, Holder(who="the test")) as transaction:
+            ended = transaction.state.ended
+        assert ended is not None and "exited with status 0" in ended.reason
+        assert "SUCCESS" in (Path(str(ended.evidence)) / "console.txt").read_text(encoding="utf-8")
+    assert world.layout.disk(NAME, "storage").stat().st_size == 1 << 20
 
 
 def test_a_tender_that_lost_its_tap_is_noticed(world: World) -> None:

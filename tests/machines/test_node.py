@@ -6,107 +6,29 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shlex
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from ansible_collections.unikernel.fleet.tests.support.nspawn.base import why_not
-from ansible_collections.unikernel.fleet.tests.support.nspawn.bed import Bed, create
-
-REASON = why_not()
-pytestmark = [
-    pytest.mark.systemd,
-    pytest.mark.long,
-    pytest.mark.skipif(REASON is not None, reason=f"no machine with systemd can be booted here: {REASON}"),
-]
-
-COLLECTION = Path(__file__).resolve().parents[2]
-ON_NODE = (COLLECTION / "tests" / "support" / "on_node.py").read_text(encoding="utf-8")
-BOOT = "unikernel-fleet-guard-boot.service"
-LIVES = "echo up; exec sleep 1000"
-VARIABLES: dict[str, Any] = {
-    "node_drivers": ["unix", "solo5"],
-    "node_require_clock_synchronised": False,
-    "node_bridges": [
-        {"name": "service", "addresses": ["192.0.2.1/24", "2001:db8:1::1/64"]},
-        {"name": "inner", "mtu": 1400},
-    ],
-}
-
-
-class Machine:
-    """One booted node, and words for what is done to it."""
-
-    def __init__(self, bed: Bed) -> None:
-        self.bed = bed
-
-    def run(self, command: str, timeout_s: float = 60.0) -> str:
-        """A command of root's; its output."""
-        done = self.bed.ssh("n1", "sudo", "sh", "-c", shlex.quote(command), timeout_s=timeout_s)
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        return done.stdout
-
-    def do(self, *words: str) -> Any:
-        """A step of ``on_node.py``."""
-        arguments = " ".join(map(shlex.quote, ("python3", "-c", ON_NODE, *words)))
-        return json.loads(self.run(arguments).splitlines()[-1])
-
-    def role(self, *arguments: str, **variables: Any) -> str:
-        path = self.bed.folder / "variables.yml"
-        path.write_text(yaml.safe_dump({**VARIABLES, **variables}), encoding="utf-8")
-        done = self.bed.play(str(COLLECTION / "playbooks" / "node.yml"), "-e", f"@{path}", *arguments)
-        self.returncode = done.returncode
-        return str(done.stdout)
-
-    def until(self, name: str, within_s: float = 20.0, **expected: Any) -> dict[str, Any]:
-        """Wait until ``show`` has these values."""
-        give_up = time.monotonic() + within_s
-        while True:
-            shown: dict[str, Any] = self.do("show", name)
-            if all(shown[key] == value for key, value in expected.items()):
-                return shown
-            assert time.monotonic() < give_up, f"{name} is {shown}, and not {expected}"
-            time.sleep(0.2)
-
-    def units(self, pattern: str) -> list[str]:
-        listed = self.run(f"systemctl list-units --no-legend --plain --state=active {shlex.quote(pattern)}")
-        return [line.split()[0] for line in listed.splitlines()]
-
-    def power_loss(self) -> None:
-        self.bed.cut_power("n1")
-        self.bed.boot("n1")
-
-
-def changed(output: str) -> int:
-    found = re.search(r"changed=(\d+)\s+unreachable=0\s+failed=0", output)
-    assert found is not None, output
-    return int(found[1])
-
-
-@pytest.fixture(scope="module")
-def machine() -> Iterator[Machine]:
-    with create(1) as bed:
-        prepared = Machine(bed)
-        before = prepared.run(SURVEY)
-        assert changed(prepared.role("--check", "--diff")) > 0
-        assert prepared.run(SURVEY) == before, "check mode changed something"
-        assert changed(prepared.role()) > 0
-        prepared.before = before  # type: ignore[attr-defined]
-        yield prepared
-
-
-SURVEY = (
-    "ls -A /var/lib /etc/systemd/system /etc/systemd/system/*.wants /etc/systemd/journald.conf.d 2>&1; "
-    "cut -d: -f1 /etc/passwd /etc/group; ip -br link | cut -d' ' -f1 | cut -d@ -f1; dpkg-query -W"
+from ansible_collections.unikernel.fleet.tests.support.nspawn.machine import (
+    ON_NODE,
+    SURVEY,
+    VARIABLES,
+    Machine,
+    changed,
 )
-"""What the role may change, in words that can be compared."""
+
+pytestmark = [pytest.mark.systemd]
+
+LIVES = "echo up; exec sleep 1000"
+
+
+def test_check_mode_says_what_it_would_change_and_changes_nothing(untouched: Machine) -> None:
+    before = untouched.run(SURVEY)
+    output = untouched.role("--check", "--diff")
+    assert "failed=0" in output
+    assert untouched.run(SURVEY) == before
 
 
 def test_a_second_run_changes_nothing(machine: Machine) -> None:
@@ -121,7 +43,7 @@ def test_the_folders_are_the_roots_and_others_only_pass_through(machine: Machine
 def test_the_bridges_are_known_as_ours_and_one_that_is_not_declared_any_more_goes(machine: Machine) -> None:
     shown = machine.run("cat /sys/class/net/service/ifalias /sys/class/net/inner/ifalias")
     assert shown.split() == ["unikernel.fleet:node"] * 2
-    assert changed(machine.role(node_bridges=VARIABLES["node_bridges"][:1])) > 0
+    assert changed(machine.role(node_bridges=VARIABLES["node_bridges"][:-1])) > 0
     assert "inner" not in machine.run("ip -br link")
     machine.role()
 
@@ -192,6 +114,33 @@ def test_two_sweeps_at_once_give_an_open_trial_one_guard_again(machine: Machine)
     assert machine.do("confirm", "swept", trial)
 
 
+SERVES = "exec python3 -m http.server 80"
+
+
+def test_what_is_rehearsed_has_a_unit_of_its_own_and_then_none(machine: Machine) -> None:
+    machine.do("rehearse", "alone", SERVES, "service", "192.0.2.77")
+    shown = machine.until("alone", phase="on_trial", alive=[1])
+    machine.do("confirm", "alone", machine.until("alone", verdict="pass", **{"trial": shown["trial"]})["trial"])
+    machine.do("rehearse", "alone", "echo no configuration; exit 3", "service", "192.0.2.77")
+    ended = machine.until("alone", phase="stable", alive=[1])["ended"]
+    assert ended[0] == "refused" and "exited with status 3" in ended[1]
+    assert machine.units("unikernel-fleet-unix@alone:*") == ["unikernel-fleet-unix@alone:1.service"]
+
+
+def test_the_guard_ends_a_rehearsal_whose_module_was_killed(machine: Machine) -> None:
+    words = " ".join(map(shlex.quote, ("python3", "-c", ON_NODE, "rehearse", "alone", LIVES, "service", "192.0.2.77")))
+    machine.run(f"setsid timeout -s KILL 6 {words} >/dev/null 2>&1 & sleep 4; true")
+    assert machine.do("show", "alone")["phase"] == "rehearsing"
+    rehearsal = "unikernel-fleet-unix@alone:rehearsal.service"
+    assert rehearsal in machine.units("unikernel-fleet-unix@alone:*")
+    shown = machine.until("alone", phase="stable", alive=[1])
+    assert shown["ended"][0] == "refused" and "ended in the middle" in shown["ended"][1]
+    assert rehearsal not in machine.units("unikernel-fleet-unix@alone:*")
+    assert machine.run("ls /var/lib/unikernel-fleet/unikernels/alone /run/unikernel-fleet/*").count("rehearsal") == 0
+    assert machine.run("ip -br link | grep -c '^ukq' || true").split() == ["0"]
+    machine.do("remove", "alone")
+
+
 def test_after_a_power_loss_the_trial_is_reverted_and_all_start_in_their_order(machine: Machine) -> None:
     for name, order in (("late", "90"), ("early", "10"), ("between", "40")):
         machine.do("deploy", name, LIVES, "0", order)
@@ -218,9 +167,10 @@ def test_it_is_not_taken_away_while_there_are_unikernels_and_then_leaves_no_trac
     assert machine.returncode != 0
     assert "This node still has unikernels" in output
     assert machine.units("unikernel-fleet-guard-sweep.timer") == ["unikernel-fleet-guard-sweep.timer"]
+    machine.taken_away()
     assert changed(machine.role(node_state="absent", node_uninstall_force=True)) > 0
     assert machine.units("unikernel-fleet*") == []
-    assert machine.run(SURVEY) == machine.before  # type: ignore[attr-defined]
+    assert machine.run(SURVEY) == machine.before
     assert changed(machine.role(node_state="absent")) == 0
 
 

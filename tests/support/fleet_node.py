@@ -11,13 +11,15 @@ the real processes outlive a killed module.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
 
 import pytest
 
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.equipment import located
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.durable import make_folder
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import (
     DriverError,
@@ -81,6 +83,16 @@ class Machine:
     """SHA-256 of images that do not start."""
     consoles: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     on_trial: dict[tuple[str, int], bool] = field(default_factory=dict)
+    rehearsing: dict[str, Instance] = field(default_factory=dict)
+    """What is being rehearsed: apart from all instances."""
+    rehearsed: list[str] = field(default_factory=list)
+    """SHA-256 of what was ever rehearsed."""
+    says: dict[str, str] = field(default_factory=dict)
+    """By the image's SHA-256, the console of its rehearsal, where it is not that all is well."""
+    writers: list[str] = field(default_factory=list)
+    """SHA-256 of what was started on disks, in order: each adds its own to every disk that it has."""
+    crashing: set[str] = field(default_factory=set)
+    """SHA-256 of images that start and end."""
 
     def of(self, name: str) -> dict[int, Instance]:
         return self.instances.setdefault(name, {})
@@ -104,6 +116,52 @@ class Machine:
         for name, instances in self.instances.items():
             for number in instances:
                 self.end(name, number, "ended with the machine")
+        self.rehearsing.clear()
+
+
+T = TypeVar("T")
+
+
+class FakeRehearsals:
+    """Rehearses on a :class:`Machine`; its folder is made first and removed last, as the real ones do."""
+
+    def __init__(self, machine: Machine, layout: NodeLayout, reached: Callable[[str], None]) -> None:
+        self._machine = machine
+        self._layout = layout
+        self._reached = reached
+
+    def refusals(self, name: str, release: Release) -> list[str]:
+        return ["it has nothing to rehearse with"] if release.configuration.working_directory == "/alone" else []
+
+    def prepare(self, name: str, release: Release) -> None:
+        make_folder(self._layout.rehearsal(name))
+        self._reached("made the folder")
+        if release.configuration.working_directory == "/no-room":
+            raise DriverError("no bridge could be made")
+
+    def start(self, name: str, release: Release) -> None:
+        if release.image.sha256 in self._machine.broken:
+            raise DriverError("it is broken")
+        ended = release.image.sha256 in self._machine.crashing
+        end = Exit(status=2, meaning="exited with status 2") if ended else None
+        self._machine.rehearsing[name] = Instance(name, release.number, not ended, "rehearsed", exit=end)
+        self._machine.rehearsed.append(release.image.sha256)
+        self._machine.consoles[name, 0] = tuple(self._machine.says.get(release.image.sha256, "all is well").split("\n"))
+        self._reached("started the rehearsal")
+
+    def inside(self, name: str, work: Callable[[], T]) -> T:
+        return work()
+
+    def inspect(self, name: str, release: Release) -> Optional[Instance]:
+        return self._machine.rehearsing.get(name)
+
+    def console(self, name: str, lines: int) -> tuple[str, ...]:
+        return self._machine.consoles.get((name, 0), ())[-lines:]
+
+    def end(self, name: str) -> None:
+        self._machine.rehearsing.pop(name, None)
+        self._reached("stopped the rehearsal")
+        shutil.rmtree(self._layout.rehearsal(name), ignore_errors=True)
 
 
 class FakeDriver:
@@ -120,6 +178,10 @@ class FakeDriver:
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(discovers=True)
+
+    @property
+    def rehearsals(self) -> FakeRehearsals:
+        return FakeRehearsals(self._machine, self._layout, self._reached)
 
     def inspect(self, names: Sequence[str]) -> Mapping[str, tuple[Instance, ...]]:
         return {name: tuple(self._machine.of(name).values()) for name in names}
@@ -144,9 +206,20 @@ class FakeDriver:
         if starts.image.sha256 in self._machine.broken:
             raise DriverError(f"{name}: {starts} was not started: it is broken")
         self._keep_link(name, starts)
+        self._write_to_disks(name, starts)
         instance = self._machine.start(name, starts)
         self._reached(f"started {starts.number}")
         return instance
+
+    def _write_to_disks(self, name: str, release: Release) -> None:
+        devices = located(self._layout, name, release).configuration.block_devices
+        if devices:
+            self._machine.writers.append(release.image.sha256)
+        for device in devices:
+            path = Path(str(device.path))
+            make_folder(path.parent)
+            with open(path, "a", encoding="ascii") as disk:
+                disk.write(f"{release.image.sha256}\n")
 
     def _keep_link(self, name: str, release: Release) -> None:
         link = self._layout.instance_image(name, release.number)

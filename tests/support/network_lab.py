@@ -20,6 +20,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.por
     quarantine_namespace_of,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.waiter import enter_network_namespace
+from ansible_collections.unikernel.fleet.tests.support.machines_required import unless_required
 
 BRIDGE = "br-lab"
 NODE_V4, NODE_V6 = "192.0.2.1", "2001:db8::1"
@@ -49,6 +50,10 @@ def namespaces() -> set[str]:
 
 def why_not_here() -> str:
     """Why this machine cannot have such a lab; empty when it can."""
+    return unless_required(_what_is_missing()) or ""
+
+
+def _what_is_missing() -> str:
     if os.geteuid() != 0:
         return "needs root, for network namespaces"
     done = subprocess.run(

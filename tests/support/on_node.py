@@ -48,6 +48,21 @@ def deploy(name: str, body: str, timeout_s: str = "0", start_order: str = "50", 
     return change.trial
 
 
+def rehearse(name: str, body: str, bridge: str, address: str) -> Any:
+    """Declare a shell script with a port on the bridge, rehearsed first; it must answer on port 80 there."""
+    image = NODE.store.add_stream([f"#!/bin/sh\n{body}\n".encode()])
+    checks = checks_from([{"process": {}}, {"tcp": {"host": address, "port": 80}, "timeout": 1}], None)
+    options = TrialOptions(timeout_s=60.0, checks=checks, schedule=QUICK, rehearse=True)
+    networks = [{"name": "eth0", "bridge": bridge, "addresses": [f"{address}/24"]}]
+    with locked(NODE, name, ME) as transaction:
+        change = transaction.declare(
+            Declaration(Wanted.RUNNING, image=image, configuration={"networks": networks}),
+            options,
+            functools.partial(arm, NODE.layout),
+        )
+    return change.trial
+
+
 def remove(*names: str) -> Any:
     for name in names:
         with locked(NODE, name, ME) as transaction:
@@ -77,7 +92,7 @@ def show(name: str) -> Any:
     }
 
 
-STEPS = {step.__name__: step for step in (deploy, remove, confirm, show)}
+STEPS = {step.__name__: step for step in (deploy, rehearse, remove, confirm, show)}
 
 if __name__ == "__main__":
     print(json.dumps(STEPS[sys.argv[1]](*sys.argv[2:])))

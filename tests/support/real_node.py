@@ -107,6 +107,11 @@ class WatchedSupervisor(DetachedSupervisor):
         self._reached(f"{folder.name}: started")
         return identity
 
+    def halt(self, folder: Path) -> None:
+        self._reached(f"{folder.name}: before it is halted")
+        super().halt(folder)
+        self._reached(f"{folder.name}: halted")
+
     def stop(self, folder: Path) -> Optional[Exit]:
         self._reached(f"{folder.name}: before its stop")
         end = super().stop(folder)

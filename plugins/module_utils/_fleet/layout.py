@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import InvalidDeclaration
-from .model import checked_name, checked_sha256
+from .model import checked_device, checked_name, checked_sha256
 
 DEFAULT_ROOT = "/var/lib/unikernel-fleet"
+REHEARSAL = "rehearsal"
+"""In the place of a release's number, in the names of what belongs to its rehearsal."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,22 @@ class NodeLayout:
     def instance_image(self, name: str, release: int) -> Path:
         """A hard link to the image that the instance was started from: it outlives a deletion in the store."""
         return self.instance(name, release) / "image"
+
+    def disks(self, name: str) -> Path:
+        """Folder of the files behind block devices that are the unikernel's own. They outlive its releases."""
+        return self.unikernel(name) / "disks"
+
+    def disk(self, name: str, device: str) -> Path:
+        return self.disks(name) / checked_device(device)
+
+    @property
+    def disks_lock(self) -> Path:
+        """Held from the look whether a disk is another's to the record that it is ours."""
+        return self.root / "disks.lock"
+
+    def rehearsal(self, name: str) -> Path:
+        """Folder of what is being rehearsed: none of the instances, and gone with the rehearsal."""
+        return self.unikernel(name) / REHEARSAL
 
     @property
     def store_lock(self) -> Path:

@@ -18,6 +18,8 @@ from typing import Any, Optional
 from .errors import InvalidDeclaration
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}", re.ASCII)
+DEVICE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,66}", re.ASCII)
+"""Solo5 takes up to 67 letters and digits."""
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 SECRET = {"secret": True}
@@ -31,6 +33,16 @@ def checked_name(name: str) -> str:
         raise InvalidDeclaration(
             f"{shown} is no name for a unikernel: 1 to 63 of the characters a-z, 0-9, '.' and '-', "
             "beginning with a letter or digit. Nothing was changed."
+        )
+    return name
+
+
+def checked_device(name: str) -> str:
+    """The name if a block device can have it and it may become a file's name, else InvalidDeclaration."""
+    if not isinstance(name, str) or not DEVICE_PATTERN.fullmatch(name):
+        raise InvalidDeclaration(
+            f"{name!r} is no name of a block device: 1 to 67 letters, digits, '_', '-', '.', beginning with a letter "
+            "or digit. Nothing was changed."
         )
     return name
 
@@ -140,10 +152,44 @@ class Network:
 
 @dataclass(frozen=True)
 class BlockDevice:
-    """A block device of the guest and the file or volume behind it."""
+    """A block device of the guest, and what lies behind it: a file of its own, or one or a volume that is there."""
 
     name: str
-    volume: str
+    path: Optional[str] = None
+    """None: a file in the unikernel's folder, made when it is first needed."""
+    size_mib: Optional[int] = None
+    """Of a file of its own; None for what is there."""
+
+
+class SnapshotMethod(str, Enum):
+    """How data is kept over an update."""
+
+    REFLINK = "reflink"
+    """Of files, on a file system whose files can share blocks."""
+    LVM = "lvm"
+    COPY = "copy"
+    """Of files, byte for byte: takes its time while nothing runs."""
+    HOOK = "hook"
+    """A program of the operator's."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The data of a unikernel as the release before left it."""
+
+    method: SnapshotMethod
+    label: str
+    """Names it among those of the same data: the trial's id."""
+    disks: tuple[str, ...]
+    """Paths of the files and volumes."""
+    copies: tuple[str, ...]
+    """Where each disk's copy is: a path, or the name of a volume in its disk's group, or nothing (of a hook)."""
+    hook: Optional[str] = None
+    """Path of the program."""
+    taken: bool = False
+    """It is whole; from here on a release may have changed the disks."""
+    restored: bool = False
+    """The disks are as they were; from here on a release may have changed them again."""
 
 
 class BootedFrom(str, Enum):

@@ -22,10 +22,15 @@ def main() -> int:
     creating.add_argument("--nodes", type=int, default=3)
     for name, explanation in POWER.items():
         _action(actions, name, explanation).add_argument("node", nargs="+")
+    actions.add_parser("possible", help="say why no nodes can be made here; exit status 77 then")
     _action(actions, "ssh", "run a command on a node").add_argument("words", nargs=argparse.REMAINDER)
     _action(actions, "destroy", "end all of it and remove every trace")
     options = parser.parse_args()
     begun = time.monotonic()
+    if options.action == "possible":
+        reason = why_not()
+        print(reason or "nodes can be made here")
+        return 77 if reason is not None else 0
     if options.action == "create":
         reason = why_not()
         if reason is not None:

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
+from ansible_collections.unikernel.fleet.tests.support.machines_required import unless_required
+
 SUITE = "bookworm"
 USER = "fleet"
 """Who Ansible logs in as; sudo makes root of them, without a password."""
@@ -58,6 +60,10 @@ rm -f "$1"/etc/ssh/ssh_host_* "$1/etc/hostname" "$1/etc/machine-id"
 
 def why_not() -> Optional[str]:
     """Why no nodes can be made on this machine; None when they can."""
+    return unless_required(_what_is_missing())
+
+
+def _what_is_missing() -> Optional[str]:
     if os.geteuid() != 0:
         return "nodes as systemd-nspawn containers need root"
     missing = sorted(package for program, package in TOOLS.items() if shutil.which(program) is None)

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+from ansible_collections.unikernel.fleet.tests.support.machines_required import unless_required
+
 QEMU = "qemu-system-x86_64"
 PROGRAM = Path(__file__).with_name("guest.c")
 META_PACKAGE = "linux-image-cloud-amd64"
@@ -51,6 +53,10 @@ class GuestFiles:
 
 def why_not() -> Optional[str]:
     """Why there is no test guest on this machine; None when there is one, or one can be made."""
+    return unless_required(_what_is_missing())
+
+
+def _what_is_missing() -> Optional[str]:
     tools = {QEMU: "qemu-system-x86", "gcc": "gcc", "apt-get": "apt", "dpkg-deb": "dpkg"}
     missing = [package for program, package in tools.items() if shutil.which(program) is None]
     if missing:

@@ -14,10 +14,12 @@ from typing import Any, Optional
 
 import pytest
 
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter import liveliness, release
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.asked_guard import (
-    report_command,
-    report_from,
+    command_for,
+    result_from,
 )
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import Option
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.unikernel_info import inform
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import NodeLayout
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard_install
@@ -41,11 +43,15 @@ def parameters(layout: NodeLayout, **given: Any) -> dict[str, Any]:
     return {"root": str(layout.root), "names": None, "history": 0, "console": 0, **given}
 
 
-def asked(given: dict[str, Any]) -> Optional[dict[str, Any]]:
-    command = report_command(given)
+def defaults(arguments: tuple[Option, ...], **given: Any) -> dict[str, Any]:
+    return {**{option.name: option.default for option in arguments}, **given}
+
+
+def asked(given: dict[str, Any], module: str = "unikernel_info", check_mode: bool = False) -> Optional[dict[str, Any]]:
+    command = command_for(module, given, check_mode)
     assert command is not None
     said = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=30)
-    return report_from(said.stdout) if said.returncode == 0 else None
+    return result_from(said.stdout) if said.returncode == 0 else None
 
 
 @pytest.mark.parametrize(
@@ -62,9 +68,43 @@ def test_the_guard_says_what_the_module_says(layout: NodeLayout, given: dict[str
     assert answer == expected
 
 
-def test_names_that_are_none_are_left_to_the_module(layout: NodeLayout) -> None:
+def test_what_is_refused_is_an_answer_too(layout: NodeLayout) -> None:
     guard_install.install(layout)
-    assert asked(parameters(layout, names=["../x; true"])) is None
+    refused = asked(parameters(layout, names=["../x; true"]))
+    assert refused is not None and refused["failed"] and "'../x; true' is no name" in refused["msg"]
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_release_is_gone_back_to_through_the_guard(layout: NodeLayout, check_mode: bool) -> None:
+    guard_install.install(layout)
+    given = defaults(release.ARGUMENTS, root=str(layout.root), name=NAME, state="rolled_back")
+    refused = asked(given, "release", check_mode)
+    assert refused is not None and refused["failed"] and refused["error"] == "InvalidDeclaration", refused
+    assert "has not kept an older release" in refused["msg"]
+
+
+def test_the_verdict_of_an_unknown_trial_is_inconclusive_through_the_guard(layout: NodeLayout) -> None:
+    guard_install.install(layout)
+    given = defaults(liveliness.ARGUMENTS, root=str(layout.root), name=NAME, trial="20260101-none")
+    verdict = asked(given, "liveliness")
+    assert verdict is not None and verdict["verdict"] == "inconclusive" and not verdict["alive"]
+
+
+def test_checks_never_stand_on_a_command_line(layout: NodeLayout) -> None:
+    """They may hold credentials, and everybody on the node can read command lines."""
+    checks = [{"http": {"url": "http://[::1]/", "headers": {"Authorization": "s3cret"}}}]
+    given = defaults(liveliness.ARGUMENTS, root=str(layout.root), name=NAME, checks=checks)
+    assert command_for("liveliness", given, False) is None
+
+
+@pytest.mark.parametrize("module", ["unikernel", "image", "guard"])
+def test_other_modules_are_run(layout: NodeLayout, module: str) -> None:
+    assert command_for(module, parameters(layout), False) is None
+
+
+def test_what_is_too_long_for_a_command_line_is_left_to_the_module(layout: NodeLayout) -> None:
+    names = [f"u{number}" for number in range(20000)]
+    assert command_for("unikernel_info", parameters(layout, names=names), False) is None
 
 
 def test_a_node_without_a_guard_has_no_answer(layout: NodeLayout) -> None:
@@ -72,7 +112,7 @@ def test_a_node_without_a_guard_has_no_answer(layout: NodeLayout) -> None:
 
 
 def test_a_relative_folder_is_left_to_the_module(layout: NodeLayout) -> None:
-    assert report_command(parameters(layout, root="relative")) is None
+    assert command_for("unikernel_info", parameters(layout, root="relative"), False) is None
 
 
 def test_a_guard_of_other_code_is_not_believed(layout: NodeLayout, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +133,9 @@ def test_a_guard_with_fewer_files_than_the_controller_is_the_same_code(
     assert asked(parameters(layout)) is not None
 
 
-@pytest.mark.parametrize("output", ["", "no json", "[]", "3", "{}", '{"unikernels": {}, "sources": {}}'])
+@pytest.mark.parametrize(
+    "output",
+    ["", "no json", "[]", "3", "{}", '{"result": {}, "sources": {}}', '{"result": {}, "sources": {"model.py": 1}}'],
+)
 def test_what_is_no_answer_counts_as_none(output: str) -> None:
-    assert report_from(output) is None
+    assert result_from(output) is None

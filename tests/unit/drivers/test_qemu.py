@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -118,7 +119,7 @@ def test_a_kernel_is_taken(node: Node) -> None:
         ({"working_directory": "/"}, "has none"),
         ({"limits": Limits(open_files=5)}, "would bind QEMU"),
         ({"arguments": ("x" * 2048,)}, "longer than 2047"),
-        ({"block_devices": (BlockDevice("data", "/nowhere"),)}, "/nowhere is not on this node"),
+        ({"block_devices": (BlockDevice("data", "/nowhere"),)}, "'data': /nowhere is not on this node"),
         ({"memory_mib": 2**19}, "it needs 524416 MiB"),
     ],
 )
@@ -324,6 +325,30 @@ def test_a_disk_boots_by_itself_and_stays_as_it_was(node: Node, guest_files: tes
     assert node.store.verify(release.image)
 
 
+WRITES_ITSELF = b"\x31\xc0\x8e\xc0\xb8\x01\x03\xbb\x00\x7c\xb9\x01\x00\xba\x81\x00\xcd\x13" + SAYS_HELLO
+"""es = 0; then, by the firmware, one sector from 0x7c00, where this lies itself, to the first sector of the second
+disk; then as above."""
+
+
+def test_a_disk_of_its_own_is_made_attached_and_outlives_it(node: Node, guest_files: test_guest.GuestFiles) -> None:
+    sector = WRITES_ITSELF.ljust(510, b"\0") + b"\x55\xaa"
+    given = Configuration(
+        driver="qemu", memory_mib=32, boot=Boot(image=BootedFrom.DISK), block_devices=(BlockDevice("data", size_mib=2),)
+    )
+    release = Release(1, node.add(sector.ljust(2**20, b"\0")), given)
+    node.driver.validate(NAME, release)
+    assert not node.layout.disks(NAME).exists(), "looking makes nothing"
+    node.driver.swap(NAME, None, release)
+    until(lambda: "hello" in node.console(), BOOT_S)
+    node.driver.swap(NAME, release, None)
+    node.driver.discard(NAME, 1)
+    disk = node.layout.disk(NAME, "data")
+    assert disk.stat().st_size == 2 * 2**20 and disk.read_bytes()[:512] == sector
+    larger = replace(release, configuration=replace(given, block_devices=(BlockDevice("data", size_mib=3),)))
+    with pytest.raises(ReleaseRefused, match=r"declared with 3 MiB, and .* has 2 \(stop it and resize"):
+        node.driver.validate(NAME, larger)
+
+
 @pytest.mark.skipif(bool(lab_support.why_not_here()), reason=f"a real bridge: {lab_support.why_not_here()}")
 def test_a_machine_on_a_bridge_answers_and_its_successor_takes_over(machines: Machines) -> None:
     assert os.geteuid() == 0
@@ -341,6 +366,25 @@ def test_a_machine_on_a_bridge_answers_and_its_successor_takes_over(machines: Ma
         for number in (1, 2):
             machines.node.driver.stop(NAME, number)
         assert lab.leftovers() == []
+
+
+@pytest.mark.skipif(bool(lab_support.why_not_here()), reason=f"a real bridge: {lab_support.why_not_here()}")
+def test_a_machine_is_rehearsed_under_its_address_and_leaves_nothing(machines: Machines) -> None:
+    rehearsals = machines.node.driver.rehearsals
+    assert rehearsals is not None
+    with network_lab() as lab:
+        network = Network("service", BRIDGE, addresses=(f"{GUEST_V4}/24",))
+        release = machines.release(1, f"fleet.ip={GUEST_V4}/24", networks=(network,))
+        assert rehearsals.refusals(NAME, release) == []
+        rehearsals.prepare(NAME, release)
+        rehearsals.start(NAME, release)
+        until(lambda: rehearsals.inside(NAME, answer) == "guest 1", BOOT_S)
+        assert answer() == "", "nobody else can reach it"
+        found = rehearsals.inspect(NAME, release)
+        assert found is not None and found.works and not found.serving
+        assert machines.node.driver.inspect([NAME])[NAME] == (), "it is none of the instances"
+        rehearsals.end(NAME)
+        assert lab.leftovers() == [] and not machines.node.layout.rehearsal(NAME).exists()
 
 
 def answer() -> str:

@@ -81,7 +81,6 @@ def test_what_fits_is_not_refused(layout: NodeLayout, tmp_path: Path) -> None:
             "wants the block device 'data', and none is declared",
         ),
         ({}, {"block_devices": (BlockDevice("data", "/no/such"),)}, "has no block device 'data', and one is declared"),
-        ({}, {"block_devices": (BlockDevice("data", "/no/such"),)}, "volume /no/such is not on this node"),
         ({}, {"environment": {"A": "b"}}, "an environment was declared"),
         ({}, {"working_directory": "/"}, "a working directory was declared"),
         ({}, {"arguments": ("x" * 4096,) * 2}, "longer than 8191 bytes"),

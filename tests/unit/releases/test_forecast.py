@@ -26,7 +26,12 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.tr
     TrialOptions,
     locked,
 )
-from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME, FleetNode, no_waiting_for_disks
+from ansible_collections.unikernel.fleet.tests.support.fleet_node import (
+    ME,
+    FleetNode,
+    Interrupted,
+    no_waiting_for_disks,
+)
 
 __all__ = ["no_waiting_for_disks"]
 NAME = "www"
@@ -59,6 +64,7 @@ CALLS: dict[str, Call] = {
     "declare the same": declaring("one"),
     "declare another": declaring("two", ON_TRIAL),
     "declare what failed": declaring("bad", ON_TRIAL),
+    "declare and rehearse": declaring("two", replace(ON_TRIAL, rehearse=True)),
     "try again what failed": declaring("bad", replace(ON_TRIAL, retry_failed=True)),
     "declare and take over": declaring("two", replace(AT_ONCE, takeover=True)),
     "accept that there is no way back": declaring("two", replace(AT_ONCE, accept_no_way_back=True)),
@@ -118,6 +124,18 @@ def booted_during_a_trial(fleet: FleetNode) -> None:
     fleet.reboot()
 
 
+def rehearsal_cut_short(fleet: FleetNode) -> None:
+    """The run that rehearsed was killed in the middle of it."""
+    deployed(fleet)
+
+    def killed(step: str) -> None:
+        if step == "before the checks of the rehearsal":
+            raise Interrupted
+
+    with pytest.raises(Interrupted), locked(fleet.node(killed), NAME, ME, 0.0) as transaction:
+        transaction.declare(fleet.declaration("three"), replace(ON_TRIAL, rehearse=True), armed)
+
+
 def image_to_go_back_to_lost(fleet: FleetNode) -> None:
     deployed(fleet)
     fleet.layout.image(fleet.image("back").sha256).unlink()
@@ -172,6 +190,7 @@ SITUATIONS = (
     on_trial_and_passed,
     overdue,
     booted_during_a_trial,
+    rehearsal_cut_short,
     image_to_go_back_to_lost,
     image_of_the_running_one_lost,
     only_its_instance_has_the_image,

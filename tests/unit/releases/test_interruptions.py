@@ -18,7 +18,13 @@ import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import CheckSpec, Outcome, Verdict
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.declaration import checks_from
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import (
+    CheckSpec,
+    Outcome,
+    Schedule,
+    Verdict,
+)
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.fingerprint import fingerprint
@@ -106,6 +112,33 @@ def update_that_does_not_start(fleet: FleetNode) -> Callable[[Transaction], Any]
     return update_on_trial(fleet)
 
 
+REHEARSED = TrialOptions(
+    timeout_s=60.0,
+    rehearse=True,
+    checks=checks_from([{"process": {}}, {"console": {"must_match": "well", "must_not_match": "panic"}}], None),
+    schedule=Schedule(deadline_s=0.5, stable_for_s=0.0, consecutive=1, delays_s=(0.01,), interval_s=0.01),
+)
+
+
+def update_after_a_rehearsal(fleet: FleetNode) -> Callable[[Transaction], Any]:
+    with_lock(fleet, deploy(fleet, "one", AT_ONCE), nothing)
+    return deploy(fleet, "two", REHEARSED)
+
+
+def first_deployment_after_a_rehearsal(fleet: FleetNode) -> Callable[[Transaction], Any]:
+    return deploy(fleet, "two", replace(REHEARSED, timeout_s=0.0))
+
+
+def rehearsal_of_a_broken_build(fleet: FleetNode) -> Callable[[Transaction], Any]:
+    fleet.machine.says[fleet.image("two").sha256] = "panic"
+    return update_after_a_rehearsal(fleet)
+
+
+def rehearsal_of_a_build_that_crashes(fleet: FleetNode) -> Callable[[Transaction], Any]:
+    fleet.machine.crashing.add(fleet.image("two").sha256)
+    return update_after_a_rehearsal(fleet)
+
+
 def reconfiguration(fleet: FleetNode) -> Callable[[Transaction], Any]:
     with_lock(fleet, deploy(fleet, "one", AT_ONCE), nothing)
     return deploy(fleet, None, AT_ONCE, memory_mib=64)
@@ -171,6 +204,10 @@ SCENARIOS = (
     update,
     update_on_trial,
     update_that_does_not_start,
+    update_after_a_rehearsal,
+    first_deployment_after_a_rehearsal,
+    rehearsal_of_a_broken_build,
+    rehearsal_of_a_build_that_crashes,
     reconfiguration,
     removal,
     stop,
@@ -210,6 +247,7 @@ def assert_at_rest(fleet: FleetNode, state: State) -> None:
     assert fleet.machine.alive(NAME) == expected
     for number in expected:
         assert fleet.machine.releases[NAME, number] == state.current
+    assert not fleet.machine.rehearsing and not fleet.layout.rehearsal(NAME).exists()
     needed = {r.image.sha256 for r in (state.current, state.previous, *state.kept) if r is not None}
     assert needed <= marked_images(fleet.layout)
     assert all(fleet.layout.image(digest).exists() for digest in needed)
@@ -246,6 +284,8 @@ def test_an_interruption_anywhere_ends_with_the_old_release_or_the_new_one(
         assert_at_rest(fleet, after)
         allowed = {outcome(before), fingerprint("5a", candidate)}
         assert outcome(after) in allowed, step
+        if written.phase is Phase.REHEARSING:
+            assert after.current == before.current and after.held == before.held, f"{step}: nothing was swapped"
         if written.phase in (Phase.SWAPPING, Phase.ON_TRIAL, Phase.REVERTING):
             assert after.current == written.current, f"{step}: before the commit point it goes back"
         if written.phase is Phase.CONFIRMING:
@@ -283,6 +323,7 @@ class ManyChanges(RuleBasedStateMachine):
         timeout_s=st.sampled_from([0.0, 60.0]),
         takeover=st.booleans(),
         retry_failed=st.booleans(),
+        rehearse=st.booleans(),
         interrupted_at=st.integers(-8, 12),
     )
     def declare(
@@ -293,11 +334,12 @@ class ManyChanges(RuleBasedStateMachine):
         timeout_s: float,
         takeover: bool,
         retry_failed: bool,
+        rehearse: bool,
         interrupted_at: int,
     ) -> None:
         given = {} if memory_mib is None else {"memory_mib": memory_mib}
         declared = self.fleet.declaration(content, wanted, **given)
-        options = TrialOptions(timeout_s=timeout_s, takeover=takeover, retry_failed=retry_failed)
+        options = TrialOptions(timeout_s=timeout_s, takeover=takeover, retry_failed=retry_failed, rehearse=rehearse)
         self.work(lambda transaction: transaction.declare(declared, options, armed), interrupted_at)
 
     @precondition(lambda self: self.trial is not None)
@@ -353,6 +395,7 @@ class ManyChanges(RuleBasedStateMachine):
             state = guard.sweep(self.fleet.node(), NAME)
         except FleetError:
             return
+        assert not self.fleet.machine.rehearsing and not self.fleet.layout.rehearsal(NAME).exists()
         if state.phase is Phase.STABLE and state.current is not None and state.current.running:
             assert set(self.fleet.machine.alive(NAME)) <= {state.current.number}
 

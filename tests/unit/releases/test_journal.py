@@ -157,6 +157,21 @@ def test_an_older_state_is_migrated_with_a_copy_kept(
     assert json.loads(layout.state(NAME).read_bytes())["schema"] == SCHEMA + 1
 
 
+def test_a_state_of_schema_1_is_understood(layout: NodeLayout, written: Journal) -> None:
+    """As it was written before there were rehearsals: nothing of them is in it."""
+    path = layout.state(NAME)
+    data = {**json.loads(path.read_bytes()), "schema": 1}
+    trial = data.get("trial")
+    if trial is not None:
+        del trial["rehearsal"]
+    path.write_text(json.dumps(data), encoding="utf-8")
+    before = path.read_bytes()
+    state = written.open()
+    assert state.schema == SCHEMA and json.loads(path.read_bytes())["schema"] == SCHEMA
+    assert state.trial is None or state.trial.rehearsal is None
+    assert path.with_name("state.schema-1.json").read_bytes() == before
+
+
 # --- history ----------------------------------------------------------------------------------------
 
 

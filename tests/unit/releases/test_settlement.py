@@ -25,6 +25,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases im
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.settlement import (
     Action,
     BeginRevert,
+    EndRehearsal,
     FinishConfirm,
     FinishRevert,
     Now,
@@ -88,6 +89,8 @@ class SimulatedNode:
                 state = steps.stranded(state, "now", None)
             elif isinstance(action, FinishConfirm):
                 state = steps.confirmed(state, "now")
+            elif isinstance(action, EndRehearsal):
+                state = steps.refused(state, "now", action.reason)
             elif isinstance(action, StopStray):
                 self.instances[action.release] = replace(self.instances[action.release], alive=False)
             elif isinstance(action, StartCurrent):
@@ -185,6 +188,17 @@ def test_before_the_commit_point_an_interrupted_change_goes_back(
     assert (after.phase, after.current) == (Phase.STABLE, state.current)
     assert node.alive() == expected_to_run(state.current)
     assert after.ended is not None and after.ended.outcome == "rolled_back"
+
+
+@given(states([Phase.REHEARSING]), sightings(), NOWS)
+def test_an_interrupted_rehearsal_leaves_the_old_release_and_blames_nobody(
+    state: State, found: tuple[Instance, ...], now: Now
+) -> None:
+    node = SimulatedNode(found, now)
+    after = node.settled(state)
+    assert (after.phase, after.current, after.held) == (Phase.STABLE, state.current, ())
+    assert node.alive() <= expected_to_run(state.current)
+    assert after.ended is not None and after.ended.outcome == "refused"
 
 
 @given(states([Phase.CONFIRMING]), sightings(), NOWS)

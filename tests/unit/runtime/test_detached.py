@@ -188,6 +188,57 @@ def test_what_goes_wrong_first_forbids_the_start(folder: Path, late: bool) -> No
     assert SUPERVISOR.inspect(folder).phase is Phase.NEVER and not mine(folder)
 
 
+def test_what_cannot_be_made_ready_is_said_before_anything_is_done_first(folder: Path) -> None:
+    done: list[bool] = []
+    with pytest.raises(DriverError, match="/no/such/folder"):
+        SUPERVISOR.start(folder, spec(folder, programs.LIVES, directory="/no/such/folder"), lambda: done.append(True))
+    assert not done and not mine(folder)
+
+
+def test_one_that_is_ready_and_not_let_go_was_never_started(folder: Path) -> None:
+    seen: list[tuple[Phase, bool]] = []
+
+    def look() -> None:
+        recorded = ProcessIdentity.parse("{pid}:{start_ticks}:{boot_id}".format(**run_record(folder)))
+        seen.append((SUPERVISOR.inspect(folder).phase, alive(recorded)))
+
+    SUPERVISOR.start(folder, spec(folder, programs.LIVES), first=look)
+    assert seen == [(Phase.NEVER, True)]
+    until(lambda: SUPERVISOR.inspect(folder).phase is Phase.RUNNING)
+
+
+def test_a_halted_one_is_dead_and_is_not_restarted_and_a_stop_tells_how_it_ended(folder: Path) -> None:
+    identity = start(folder, programs.LIVES, restart=RestartPolicy.ALWAYS, restart_delay_s=0.0)
+    SUPERVISOR.halt(folder)
+    assert not alive(identity)
+    exit = SUPERVISOR.stop(folder)
+    assert exit is not None and exit.signal == signal.SIGTERM
+    assert run_record(folder)["pid"] == identity.pid and wait_end(waiter_of(folder), 0.0)
+    SUPERVISOR.halt(folder)
+
+
+def test_a_halt_in_a_storm_of_restarts_leaves_nothing(folder: Path) -> None:
+    storm = {"restart_delay_s": 0.0, "restart_delay_max_s": 0.0, "restart_limit": 10_000}
+    start(folder, programs.EXITS_BADLY_AT_ONCE, restart=RestartPolicy.ALWAYS, **storm)
+    until(lambda: SUPERVISOR.inspect(folder).restarts > 5)
+    SUPERVISOR.halt(folder)
+    SUPERVISOR.stop(folder)
+    record = run_record(folder)
+    assert wait_end(waiter_of(folder), 0.0) and not mine(folder)
+    assert run_record(folder) == record
+
+
+def test_a_halt_takes_the_children_along_and_kills_who_does_not_listen(folder: Path) -> None:
+    start(folder, programs.LEAVES_CHILDREN)
+    until(lambda: len(mine(folder)) == 3)
+    SUPERVISOR.halt(folder)
+    assert not mine(folder)
+    SUPERVISOR.start(folder, spec(folder, programs.IGNORES_SIGTERM, stop_grace_s=0.1))
+    speaks(folder)
+    SUPERVISOR.halt(folder)
+    assert not mine(folder)
+
+
 def test_who_ignores_sigterm_is_killed_after_the_grace_time(folder: Path) -> None:
     identity = start(folder, programs.IGNORES_SIGTERM, stop_grace_s=0.2)
     speaks(folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import DriverError, InvalidDeclaration
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import DEFAULT_ROOT, NodeLayout
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import DEFAULT_ROOT, REHEARSAL, NodeLayout
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard_units
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime import choice, unit_files, units
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.detached import DetachedSupervisor
@@ -65,6 +65,14 @@ def test_the_longest_name_there_is_makes_a_unit_that_systemd_takes() -> None:
 def test_a_name_that_is_none_makes_no_unit() -> None:
     with pytest.raises(InvalidDeclaration):
         units.unit_name(ROOT, "unix", "../x", 1)
+
+
+def test_a_rehearsal_has_a_unit_beside_those_of_all_releases() -> None:
+    folder = NodeLayout(ROOT).rehearsal("www")
+    assert SystemdSupervisor(NodeLayout(ROOT), "unix").unit(folder) == "unikernel-fleet-unix@www:rehearsal.service"
+    assert units.links_folder(ROOT, "www", REHEARSAL).name == "www:rehearsal"
+    with pytest.raises(ValueError, match="another"):
+        units.unit_name(ROOT, "unix", "www", "another")
 
 
 def test_two_state_folders_have_units_of_their_own() -> None:

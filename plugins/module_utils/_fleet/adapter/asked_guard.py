@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The node's guard as a shorter way to what the module ``unikernel_info`` says.
+"""The node's guard as a shorter way to what a module would say, as seen from the controller.
 
-Nothing is packed, sent or compiled for it, which is most of what a run of a module costs. Whatever is not exactly the
-answer of the same code counts as none, and the module is run instead.
+Whatever is not exactly the answer of the same code counts as none, and the module is run instead. That is why only
+modules that may be run twice are asked for this way.
 """
 
 from __future__ import annotations
@@ -16,33 +16,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
 
-from ..codec import encode
 from ..errors import InvalidDeclaration
 from ..layout import NodeLayout
 from ..releases.guard_sources import is_of_this_library
-from .albatross import places_of
+from .by_guard import ANSWERED
+
+LONGEST_COMMAND = 65536
+"""Linux takes 128 KiB for one word of a command line."""
 
 
-def report_command(parameters: Mapping[str, Any]) -> Optional[str]:
-    """The command line for a shell of the node; None where the module has to say what is wrong with the parameters."""
+def command_for(module: str, parameters: Mapping[str, Any], check_mode: bool) -> Optional[str]:
+    """The command line for a shell of the node; None where the module has to be run.
+
+    It can be read by every user of the node, so what may hold a secret never goes this way.
+    """
+    if module not in ANSWERED or parameters.get("checks"):
+        return None
     try:
         layout = NodeLayout(Path(parameters["root"]))
     except InvalidDeclaration:
         return None
-    words = [str(layout.guard), "--root", str(layout.root), "report"]
-    if parameters["names"] is not None:
-        words += ["--names", json.dumps(parameters["names"])]
-    if parameters.get("albatross"):
-        try:
-            places = places_of(parameters["albatross"])
-        except InvalidDeclaration:
-            return None
-        words += ["--albatross", json.dumps({name: encode(place) for name, place in places.items()})]
-    words += ["--history", str(parameters["history"]), "--console", str(parameters["console"])]
-    return shlex.join(words)
+    asked = json.dumps({"parameters": parameters, "check_mode": check_mode})
+    command = shlex.join([str(layout.guard), "answer", module, asked])
+    return command if len(command) <= LONGEST_COMMAND else None
 
 
-def report_from(output: str) -> Optional[dict[str, Any]]:
+def result_from(output: str) -> Optional[dict[str, Any]]:
     """The module's result from what the guard printed; None when it is not an answer of this library's code."""
     try:
         said = json.loads(output)
@@ -50,7 +49,7 @@ def report_from(output: str) -> Optional[dict[str, Any]]:
         return None
     if not isinstance(said, dict):
         return None
-    sources = said.pop("sources", None)
-    if not isinstance(sources, dict) or not is_of_this_library(sources):
+    sources, result = said.get("sources"), said.get("result")
+    if not isinstance(sources, dict) or not isinstance(result, dict) or not is_of_this_library(sources):
         return None
-    return {"changed": False, **said}
+    return result

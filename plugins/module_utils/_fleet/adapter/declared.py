@@ -73,6 +73,7 @@ def declaration_of(host: str, variables: Mapping[str, Any]) -> Declaration:
             configuration=configuration_of(variables),
             retry_failed=_flag(variables, "retry_failed"),
             path=place.path.lower() if place is not None else "",
+            rehearse=_flag(variables, "rehearse"),
         )
     except InvalidDeclaration as error:
         return Declaration(replace(declared, error=str(error)), root)

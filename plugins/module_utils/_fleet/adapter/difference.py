@@ -18,8 +18,10 @@ def diff_of(
     after: Optional[Mapping[str, Any]],
     inherited: Sequence[str] = (),
     comparison: Optional[Mapping[str, Any]] = None,
+    remarks: Sequence[str] = (),
 ) -> dict[str, str]:
-    """The ``diff`` of a result from two releases as :func:`report.shown_release` gives them."""
+    """The ``diff`` of a result from two releases as :func:`report.shown_release` gives them; ``remarks`` say how the
+    one comes to take the place of the other."""
     secrets_changed = bool(before and after and before.get("secrets_digests") != after.get("secrets_digests"))
     after_lines = release_lines(after, inherited, secrets_changed)
     if comparison:
@@ -28,7 +30,7 @@ def diff_of(
         "before_header": f"{name} (what is)",
         "after_header": f"{name} (what is declared)",
         "before": _text(release_lines(before)),
-        "after": _text(after_lines),
+        "after": _text([*after_lines, *remarks]),
     }
 
 

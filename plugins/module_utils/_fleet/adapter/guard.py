@@ -16,6 +16,7 @@ from ..releases.guard_setup import Setup, found, is_current, remains, set_up, st
 from ..releases.node import local_node
 from ..runtime.choice import this_machine, uses_systemd
 from . import options
+from .by_guard import answer as answer  # a guard is installed from the files that the module brings along
 
 ARGUMENTS = (
     options.ROOT,

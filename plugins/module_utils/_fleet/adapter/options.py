@@ -116,6 +116,12 @@ CONFIGURATION = (
             Option("gateway"),
         ),
     ),
+    Option(
+        "block_devices",
+        "list",
+        elements="dict",
+        options=(Option("name", required=True), Option("size_mib", "int"), Option("path", "path")),
+    ),
     Option("swap", choices=("auto", "stop_start", "cut_over")),
     Option("ready", "dict"),
     Option("restart", choices=("never", "on_failure", "always")),
@@ -158,6 +164,12 @@ TRIAL = (
     Option("takeover", "bool", default=False),
     Option("accept_no_way_back", "bool", default=False),
     Option("keep_releases", "int", default=3),
+    Option("data_compatible", "bool", default=False),
+    Option("snapshot", choices=("reflink", "lvm", "copy", "hook")),
+    Option("snapshot_hook", "path"),
+    Option("remove_data", "bool", default=False),
+    Option("rehearse", "bool", default=False),
+    Option("rehearse_inconclusive", default="refuse", choices=("refuse", "proceed")),
 )
 
 HOLDER = (Option("who"), Option("run"))
@@ -179,7 +191,14 @@ PLACE_VARIABLES = (*(o.variable for o in (NAME, ROOT, STATE, *DECLARED[:1])), PR
 """Where a unikernel is, and whether it should be there."""
 
 PLAN_VARIABLES = tuple(
-    dict.fromkeys((*PLACE_VARIABLES, *(o.variable for o in (*DECLARED[1:], *CONFIGURATION)), PREFIX + "retry_failed"))
+    dict.fromkeys(
+        (
+            *PLACE_VARIABLES,
+            *(o.variable for o in (*DECLARED[1:], *CONFIGURATION)),
+            PREFIX + "retry_failed",
+            PREFIX + "rehearse",
+        )
+    )
 )
 """All that a plan compares."""
 
@@ -202,8 +221,9 @@ def configuration_given(parameters: dict[str, Any]) -> dict[str, Any]:
     added = given.pop("albatross", {}).get("add_name")
     if added is not None:
         given["albatross"] = {"add_name": added}
-    if "networks" in given:
-        given["networks"] = [_without_nothing(network) for network in given["networks"]]
+    for name in ("networks", "block_devices"):
+        if name in given:
+            given[name] = [_without_nothing(device) for device in given[name]]
     return given
 
 

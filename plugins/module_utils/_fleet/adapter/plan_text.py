@@ -64,6 +64,8 @@ def _entry_lines(entry: PlanEntry) -> Iterator[str]:
         yield f"    no comparison: {entry.comparison_state}"
     for change in entry.configuration:
         yield f"    {change.name}: {_value(change.before)} -> {_value(change.after)}"
+    if entry.rehearsed:
+        yield "    rehearsed on a network of its own before it is swapped in"
     for drift in entry.drift:
         yield f"    drift: {drift}"
     if entry.inherited:

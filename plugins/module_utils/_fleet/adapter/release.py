@@ -13,11 +13,12 @@ from typing import Any, Optional
 from ..errors import InvalidDeclaration
 from ..layout import NodeLayout
 from ..model import checked_name
-from ..releases.forecast import forecast
+from ..releases.change import TrialOptions
+from ..releases.data import DataOptions
 from ..releases.node import local_node
 from ..releases.report import shown_release
 from ..releases.state import State
-from ..releases.transaction import LOCK_WAIT_S, Transaction, TrialOptions, locked
+from ..releases.transaction import LOCK_WAIT_S, Transaction, locked
 from . import options
 from .difference import diff_of
 from .unikernel import holder_from, shown_outcome
@@ -30,6 +31,7 @@ ARGUMENTS = (
     options.Option("to", "int"),
     options.Option("reason"),
     options.Option("hold", "bool", default=True),
+    options.Option("data_compatible", "bool", default=False),
     *options.HOLDER,
     options.Option("lock_timeout", "float", default=LOCK_WAIT_S),
 )
@@ -47,6 +49,8 @@ def change_release(parameters: Mapping[str, Any], check_mode: bool) -> dict[str,
         raise InvalidDeclaration(f"{name}: 'to' goes with state rolled_back and without a trial.")
     node = local_node(NodeLayout(Path(parameters["root"])))
     if check_mode:
+        from ..releases.forecast import forecast
+
         foreseen = forecast(node, name, holder_from(parameters))
         before = foreseen.state
         changed = _change(foreseen, parameters)
@@ -66,7 +70,8 @@ def _change(transaction: Transaction, parameters: Mapping[str, Any]) -> bool:
     if trial is not None or (transaction.state.trial is not None and parameters["to"] is None):
         who = parameters["who"] or "somebody"
         return transaction.roll_back(trial, parameters["reason"] or f"ended by {who}", parameters["hold"])
-    return transaction.roll_back_to(parameters["to"], TrialOptions(timeout_s=0.0), None, parameters["hold"]).changed
+    how = TrialOptions(timeout_s=0.0, data=DataOptions(compatible=parameters["data_compatible"]))
+    return transaction.roll_back_to(parameters["to"], how, None, parameters["hold"]).changed
 
 
 def _result(parameters: Mapping[str, Any], changed: bool, before: State, after: State) -> dict[str, Any]:

@@ -83,7 +83,8 @@ def _lines(one: Status) -> Iterator[str]:
     trial = report.get("trial")
     if trial is not None:
         guarded = "" if trial["guarded"] else ", unguarded"
-        yield f"    on trial{guarded}: {trial['id']} by {trial['holder']['who']} since {trial['begun_at']}"
+        stage = "in rehearsal" if report.get("phase") == "rehearsing" else "on trial"
+        yield f"    {stage}{guarded}: {trial['id']} by {trial['holder']['who']} since {trial['begun_at']}"
     for hold in report.get("held") or ():
         yield f"    held: {hold['build']}: {hold['reason']}"
     for event in report.get("history") or ():

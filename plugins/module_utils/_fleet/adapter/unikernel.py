@@ -18,17 +18,20 @@ from ..codec import Mismatch, decode
 from ..drivers.albatross_place import Places
 from ..errors import InvalidDeclaration
 from ..layout import NodeLayout
-from ..model import Abi, BuildReference, Device, Image, checked_name, checked_sha256
-from ..releases.forecast import forecast
+from ..model import Abi, BuildReference, Device, Image, SnapshotMethod, checked_name, checked_sha256
+from ..releases.change import Change, TrialOptions
+from ..releases.data import DataOptions
 from ..releases.guard_install import arm
 from ..releases.node import Node, local_node
 from ..releases.proposal import Declaration, Wanted
+from ..releases.rehearsal import Inconclusive
 from ..releases.report import shown_release
 from ..releases.state import Holder, State
-from ..releases.transaction import LOCK_WAIT_S, Change, TrialOptions, locked
+from ..releases.transaction import LOCK_WAIT_S, locked
 from ..releases.waiting import standing
 from . import options
 from .albatross import place_of, refuse_another_place
+from .by_guard import answer as answer  # a guard is installed from the files that the module brings along
 from .difference import diff_of
 
 ARGUMENTS = (
@@ -60,6 +63,8 @@ def declare(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     if place is not None:
         refuse_another_place(layout, node.store, name, place)
     if check_mode:
+        from ..releases.forecast import forecast
+
         change = forecast(node, name, holder_from(parameters)).declare(declaration, trial, None)
     else:
         with locked(node, name, holder_from(parameters), parameters["lock_timeout"]) as transaction:
@@ -131,6 +136,24 @@ def trial_options(parameters: Mapping[str, Any], wanted: Wanted) -> TrialOptions
         takeover=parameters["takeover"],
         accept_no_way_back=parameters["accept_no_way_back"],
         keep=parameters["keep_releases"],
+        data=data_options(parameters),
+        rehearse=parameters["rehearse"],
+        when_inconclusive=Inconclusive(parameters["rehearse_inconclusive"]),
+    )
+
+
+def data_options(parameters: Mapping[str, Any]) -> DataOptions:
+    """What is to become of the data; InvalidDeclaration when that cannot be meant."""
+    method, hook = parameters["snapshot"], parameters["snapshot_hook"]
+    if (method == SnapshotMethod.HOOK.value) != (hook is not None):
+        raise InvalidDeclaration("snapshot: hook and snapshot_hook, the path of its program, go together.")
+    if parameters["remove_data"] and parameters["state"] != Wanted.ABSENT.value:
+        raise InvalidDeclaration(f"{parameters['name']}: remove_data goes with state absent only. Nothing was changed.")
+    return DataOptions(
+        compatible=parameters["data_compatible"],
+        snapshot=None if method is None else SnapshotMethod(method),
+        hook=hook,
+        remove=parameters["remove_data"],
     )
 
 
@@ -172,7 +195,12 @@ def _result(node: Node, name: str, change: Change, parameters: Mapping[str, Any]
         "inherited": list(change.proposal.inherited),
         "trial": shown_outcome(change.after, change.trial) if change.trial else None,
         "phase": change.after.phase.value,
-        "diff": diff_of(name, before, after, change.proposal.inherited, parameters.get("comparison"))
+        "diff": diff_of(name, before, after, change.proposal.inherited, parameters.get("comparison"), _ways(parameters))
         if change.changed
         else {"before": "", "after": ""},
     }
+
+
+def _ways(parameters: Mapping[str, Any]) -> list[str]:
+    rehearses = parameters["rehearse"] and parameters["state"] == Wanted.RUNNING.value
+    return ["way: rehearsed on a network of its own before it is swapped in"] if rehearses else []

@@ -56,7 +56,8 @@ class ConsoleCheck:
         missing = [pattern for pattern in self.options.must_match if not seen[pattern]]
         if missing:
             last = bounded(text.rpartition("\n")[2], 80) or "nothing"
-            return Sighting(Outcome.FAIL, f"the console does not have {missing[0]!r} (its last line: {last})")
+            detail = f"the console does not have {missing[0]!r} (its last line: {last})"
+            return Sighting(Outcome.FAIL, detail, silent=True)
         return Sighting(Outcome.PASS, "the console has what it must have, and nothing that it must not")
 
 

@@ -59,15 +59,15 @@ class DnsCheck:
         try:
             response = self._asked(str(resolved(self.options.server, self.options.port, deadline)[0][4][0]), deadline)
         except (OutOfTime, dns.exception.Timeout):
-            return Sighting(Outcome.FAIL, f"no answer from {where} within {timeout_s:g} s")
+            return Sighting(Outcome.FAIL, f"no answer from {where} within {timeout_s:g} s", silent=True)
         except Unresolved as error:
-            return Sighting(error.outcome, str(error))
+            return Sighting(error.outcome, str(error), silent=True)
         except dns.message.Truncated:
             return Sighting(Outcome.FAIL, f"{where} truncated its answer, and only UDP is allowed")
         except (dns.exception.DNSException, EOFError, ValueError) as error:
             return Sighting(Outcome.FAIL, f"what {where} sent is no answer to the question: {_in_words(error)}")
         except OSError as error:
-            return Sighting(blame(error), f"no answer from {where}: {said(error)}")
+            return Sighting(blame(error), f"no answer from {where}: {said(error)}", silent=True)
         rcode = dns.rcode.to_text(response.rcode())
         if rcode != self.options.rcode:
             return Sighting(Outcome.FAIL, f"answered {rcode}, wanted {self.options.rcode}")

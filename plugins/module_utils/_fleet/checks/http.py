@@ -97,6 +97,10 @@ class _Wrong(Exception):
     """The target does something wrong; the message is the detail."""
 
 
+class _Silent(_Wrong):
+    """The target says nothing at all."""
+
+
 class _Hindered(Exception):
     """This machine cannot make the check; the message is the detail."""
 
@@ -113,7 +117,8 @@ class HttpCheck:
             latency_s = time.monotonic() - began
             self._judge(answer, deadline)
         except _Wrong as error:
-            return Sighting(Outcome.FAIL, self._without_secrets(str(error)))
+            detail = self._without_secrets(str(error))
+            return Sighting(Outcome.FAIL, detail, silent=isinstance(error, _Silent))
         except OutOfTime:
             return Sighting(Outcome.FAIL, f"matching the body took longer than the {timeout_s:g} s that there are")
         except MissingLibrary as error:
@@ -183,12 +188,14 @@ def _exchange(request: HttpOptions, deadline: Deadline, timeout_s: float) -> _An
     url = urlsplit(request.url)
     host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
     step = f"{host} port {port} did not accept a connection"
+    wrong: type[_Wrong] = _Silent
     stream: Optional[Stream] = None
     try:
         stream = Stream(connected(host, port, deadline), deadline)
         if url.scheme == "https":
             step = "the TLS handshake did not end"
             stream.secured(_tls_context(request), request.server_hostname or host.partition("%")[0])
+            wrong = _Wrong
         step = "the request could not be sent"
         stream.budget = MAX_HEADER_BYTES
         connection = http.client.HTTPConnection(host, port)
@@ -196,23 +203,26 @@ def _exchange(request: HttpOptions, deadline: Deadline, timeout_s: float) -> _An
         _send(connection, request)
         step = "no complete answer came"
         response = connection.getresponse()
+        wrong = _Wrong
         stream.budget = MAX_BODY_BYTES + _FRAMING_BYTES
         step = f"answered {response.status}, but the body did not end"
         body, cut = _body(response)
         location = response.headers.get("Location") if response.status in (301, 302, 303, 307, 308) else None
         return _Answer(response.status, location, body, _charset(response), cut)
     except OutOfTime:
-        raise _Wrong(f"{step} within {timeout_s:g} s") from None
+        raise wrong(f"{step} within {timeout_s:g} s") from None
     except TooMuch:
         raise _Wrong(f"the answer's headers or framing are longer than {MAX_HEADER_BYTES} bytes") from None
     except Unresolved as error:
-        raise (_Wrong if error.outcome is Outcome.FAIL else _Hindered)(str(error)) from None
+        raise (_Silent if error.outcome is Outcome.FAIL else _Hindered)(str(error)) from None
     except ssl.SSLCertVerificationError as error:
         raise _Wrong(f"the certificate of {host} is not to be trusted: {error.verify_message}") from None
     except http.client.HTTPException as error:
         raise _Wrong(f"the answer is no sensible HTTP ({type(error).__name__}: {bounded(str(error), 100)})") from None
     except OSError as error:
-        raise (_Wrong if blame(error) is Outcome.FAIL else _Hindered)(
+        if stream is not None:
+            wrong = _Wrong  # to end a connection is an answer, too
+        raise (wrong if blame(error) is Outcome.FAIL else _Hindered)(
             f"no answer from {host} port {port}: {said(error)}"
         ) from None
     finally:

@@ -83,6 +83,8 @@ class CheckResult:
     """The first few and the last ones."""
     attempts_left_out: int = 0
     """How many were made between those."""
+    answered: bool = False
+    """At least one attempt had an answer, right or wrong."""
 
 
 @dataclass(frozen=True)

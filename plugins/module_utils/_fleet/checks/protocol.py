@@ -22,6 +22,9 @@ class Sighting:
     detail: str
     final: bool = False
     """No later attempt can see anything better: the process is gone, a library is missing."""
+    silent: bool = False
+    """A failure by silence: nothing answered, rightly or wrongly. Where a target may lack what it needs to come up, as
+    in a rehearsal, that proves nothing against it."""
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,7 @@ class _Course:
             outcome=Outcome.INCONCLUSIVE if self.progress.last is None else self.progress.last.outcome,
             attempts=attempts,
             attempts_left_out=self.progress.attempts - len(attempts),
+            answered=self.progress.answered,
         )
 
 
@@ -233,7 +234,7 @@ class _Run:
             # Too late to count, but the check can be made again.
             course.due_s = ended_s
             return
-        self._record(course, _attempt(begun_s, sighting, ended_s), sighting.final)
+        self._record(course, _attempt(begun_s, sighting, ended_s), sighting.final, sighting.silent)
 
     def _give_up_what_hangs(self) -> None:
         now_s = self._now_s()
@@ -245,9 +246,9 @@ class _Run:
                 )
                 self._record(course, _attempt(course.begun_s, sighting, now_s), False)
 
-    def _record(self, course: _Course, attempt: Attempt, final: bool) -> None:
+    def _record(self, course: _Course, attempt: Attempt, final: bool, silent: bool = False) -> None:
         schedule = self._schedule
-        course.progress = course.progress.after(attempt, final)
+        course.progress = course.progress.after(attempt, final, silent)
         kept = course.first if len(course.first) < KEPT_FIRST else course.last
         kept.append(attempt)
         setbacks = course.progress.setbacks

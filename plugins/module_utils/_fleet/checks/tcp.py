@@ -47,11 +47,11 @@ class TcpCheck:
         try:
             stream = Stream(connected(self.options.host, self.options.port, deadline), deadline)
         except OutOfTime:
-            return Sighting(Outcome.FAIL, f"{where} did not accept a connection within {timeout_s:g} s")
+            return Sighting(Outcome.FAIL, f"{where} did not accept a connection within {timeout_s:g} s", silent=True)
         except Unresolved as error:
-            return Sighting(error.outcome, str(error))
+            return Sighting(error.outcome, str(error), silent=True)
         except OSError as error:
-            return Sighting(blame(error), f"no connection to {where}: {said(error)}")
+            return Sighting(blame(error), f"no connection to {where}: {said(error)}", silent=True)
         try:
             return self._conversation(stream, where, deadline)
         except CannotMatch as error:
@@ -62,7 +62,7 @@ class TcpCheck:
             stream.disconnect()
 
     def _conversation(self, stream: Stream, where: str, deadline: Deadline) -> Sighting:
-        received = b""
+        received, silent = b"", False
         try:
             if self.options.send is not None:
                 stream.sendall(self.options.send.encode("utf-8"))
@@ -79,9 +79,10 @@ class TcpCheck:
                 if not chunk:
                     break
         except OutOfTime:
-            pass
+            silent = not received
         heard = bounded(repr(received.decode("latin-1")), 100) if received else "nothing"
-        return Sighting(Outcome.FAIL, f"{where} said {heard}, where {self.options.expect!r} was expected")
+        detail = f"{where} said {heard}, where {self.options.expect!r} was expected"
+        return Sighting(Outcome.FAIL, detail, silent=silent)
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,10 @@ class Progress:
     """The last attempt that was conclusive failed."""
     final: bool = False
     """The last attempt did not pass, and no later one can."""
+    answered: bool = False
+    """At least one attempt had an answer that could be judged, right or wrong."""
 
-    def after(self, attempt: Attempt, final: bool = False) -> Progress:
+    def after(self, attempt: Attempt, final: bool = False, silent: bool = False) -> Progress:
         """The progress with one more attempt."""
         ended_s = attempt.at_s + attempt.latency_s
         passed = attempt.outcome is Outcome.PASS
@@ -53,6 +55,7 @@ class Progress:
             setbacks=0 if passed else self.setbacks + 1,
             failed_last=self.failed_last if attempt.outcome is Outcome.INCONCLUSIVE else not passed,
             final=final and not passed,
+            answered=self.answered or passed or (attempt.outcome is Outcome.FAIL and not silent),
         )
 
     def is_stable(self, schedule: Schedule) -> bool:

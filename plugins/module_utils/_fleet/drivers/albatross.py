@@ -31,6 +31,7 @@ from .albatross_place import Place, Places
 from .albatross_records import Attributed, Created, Records, attributed
 from .albatross_refusals import refusals_of_image, refusals_of_options, refusals_of_server
 from .albatross_running import Running, config_of, differences, found_configuration, told, wanted
+from .protocol import Rehearsals
 
 SETTLES_WITHIN_S = 5.0
 """After an answer was lost: the server either carries the request out about now, or never will."""
@@ -66,6 +67,10 @@ class AlbatrossDriver:
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(discovers=True, shared=True, details={"not_known": _NOT_KNOWN_HERE})
+
+    @property
+    def rehearsals(self) -> Optional[Rehearsals]:
+        return None
 
     # --- looking ---
 

@@ -26,17 +26,14 @@ from ..model import Capabilities, Exit, Image, Instance, Release, SwapMethod
 from ..runtime import network
 from ..runtime.bridge import why_no_bridge
 from ..runtime.cut_over import cut_over
-from ..runtime.ip_command import program, run_batch
-from ..runtime.ports import Port, PortKind, faults_of_networks, ports_of
+from ..runtime.ip_command import BatchAtHand, program, run_batch
+from ..runtime.ports import Port, PortKind, faults_of_networks
 from ..runtime.process import ProcessIdentity, alive, wait_end
 from ..runtime.supervisor import Phase, ProcessSpec, Standing, Supervisor
-from ..runtime.tender_user import tender_user
+from . import equipment
+from .equipment import CANDIDATES_OOM_SCORE, RELEASE
 from .guest import Guest
-
-RELEASE = "release.json"
-"""In the instance's folder: the release that it is of, so that a lost state can be made good from what runs."""
-CANDIDATES_OOM_SCORE = 500
-"""While two run side by side: when memory runs out, the one that proved itself stays."""
+from .protocol import Rehearsals
 
 
 class Images(Protocol):
@@ -65,6 +62,12 @@ class ProcessDriver:
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(swap_methods=("stop_start", "cut_over"), discovers=True)
+
+    @property
+    def rehearsals(self) -> Rehearsals:
+        from .process_rehearsals import ProcessRehearsals
+
+        return ProcessRehearsals(self._guest, self._layout, self._images, self._supervisor)
 
     # --- looking ---
 
@@ -128,26 +131,22 @@ class ProcessDriver:
             raise DriverError(f"The console of {name}, release {release}, cannot be read: {error}.") from error
 
     def _ports(self, name: str, release: Optional[Release]) -> tuple[Port, ...]:
-        if release is None or not release.configuration.networks:
-            return ()
-        ports = ports_of(str(self._layout.root), name, release, self._guest.port_kind)
-        user = tender_user(self._layout, release)
-        return ports if user is None else tuple(replace(port, owner=user.name) for port in ports)
+        return () if release is None else equipment.ports(self._guest, self._layout, name, release)
 
     def _spec(self, name: str, release: Release, image: Path, folder: Path, ports: Sequence[Port]) -> ProcessSpec:
-        spec = self._guest.process_spec(name, release, image, folder, ports)
-        user = tender_user(self._layout, release)
-        return spec if user is None else replace(spec, user_id=user.user_id, group_id=user.group_id)
+        return equipment.process(self._guest, self._layout, name, release, image, folder, ports)
 
     # --- refusing ---
 
     def validate(self, name: str, release: Release) -> None:
+        from .process_disks import refusals_of_disks
         from .process_refusals import refusals_of_process
 
         path = self._verified(name, release)
         reasons = [
             *refusals_of_process(release.configuration),
             *self._refusals_of_networks(release),
+            *refusals_of_disks(self._layout, name, release),
             *self._guest.refusals(release, path),
             *self._refusals_of_memory(name, release),
             *self._refusals_of_method(name, release),
@@ -210,9 +209,10 @@ class ProcessDriver:
         from .swap_method import obstacles_to_cut_over
 
         running = [self._record_of(name, i.release) for i in self._instances(name) if i.alive]
+        others = [other for other in running if other is not None and other.number != release.number]
         return obstacles_to_cut_over(
-            release.configuration,
-            [other.configuration for other in running if other is not None and other.number != release.number],
+            equipment.located(self._layout, name, release).configuration,
+            [equipment.located(self._layout, name, other).configuration for other in others],
             self._guest.memory_mib(release),
             available_mib(),
         )
@@ -256,10 +256,12 @@ class ProcessDriver:
         self._stop_all_but(name, release.number)
 
     def _bring_up(self, name: str, release: Release) -> None:
+        from .process_disks import make_disks
         from .swap_method import cuts_over
 
         # Before anything is stopped: hashing takes its time, and a bad image must not cost an outage.
         image = self._verified(name, release)
+        make_disks(self._layout, name, release)
         self._record(name, release, image)
         serving = [i for i in self._instances(name) if i.alive and i.serving and i.unreachable is None]
         if serving and cuts_over(release.configuration, self._obstacles(name, release)):
@@ -273,21 +275,32 @@ class ProcessDriver:
         ports = self._ports(name, release)
         taps = [port for port in ports if port.kind is PortKind.TAP]
         others = [number for number in self._numbers(name) if number != release.number]
-
-        def make_room() -> None:
-            for number in others:
-                self._stop_process(name, number)
-            # A tap has no carrier before its guest opens it and after its end; a namespace answers as soon as it is on
-            # the bridge, and goes on answering when its program is gone.
-            leaving = [p for number in others for p in self._existing_ports(name, number) if p.kind is not PortKind.TAP]
-            run_batch([*network.detach(leaving), *network.attach(port for port in ports if port not in taps)])
-
+        living = [number for number in others if self._runs(name, number)]
         try:
+            for number in others:
+                if number not in living:
+                    self._supervisor.stop(self._folder(name, number))
             network.make(ports)
             run_batch(network.attach(taps))
             spec = self._spec(name, release, image, folder, ports)
-            self._supervisor.start(folder, spec, first=make_room)
+            # The bridge goes on sending to the port where it saw the MAC last, until that is taken off: a tap loses its
+            # carrier with its guest, which the bridge may hear of a second later, and a namespace answers on its own.
+            leaving = [p for other in others for p in self._existing_ports(name, other) if self._on_bridge(p)]
+            moves = [*network.detach(leaving), *network.attach(port for port in ports if port not in taps)]
+            with BatchAtHand(moves) as moving:
+
+                def make_room() -> None:
+                    # Nobody answers from here until the program runs: only what has to be done in between is.
+                    for other in living:
+                        self._ask_to_end(name, other)
+                        self._supervisor.halt(self._folder(name, other))
+                    moving.tell()
+
+                self._supervisor.start(folder, spec, first=make_room)
+                moving.finish()
             self._wait_for_ports(name, release, ports)
+            for number in living:
+                self._supervisor.stop(self._folder(name, number))
         except DriverError as error:
             with suppress(DriverError):
                 self._end(name, release.number)
@@ -295,6 +308,10 @@ class ProcessDriver:
         for number in others:
             with suppress(DriverError):  # it is stopped; what is left of its ports goes with its records
                 self._remove_ports(name, number)
+
+    @staticmethod
+    def _on_bridge(port: Port) -> bool:
+        return network.standing(port.interface).master is not None
 
     def _wait_for_ports(self, name: str, release: Release, ports: Sequence[Port]) -> None:
         if ports and network.wait_until_forwarding(ports, lambda: self._runs(name, release.number)):
@@ -351,6 +368,11 @@ class ProcessDriver:
         return end
 
     def _stop_process(self, name: str, number: int) -> Optional[Exit]:
+        self._ask_to_end(name, number)
+        return self._supervisor.stop(self._folder(name, number))
+
+    def _ask_to_end(self, name: str, number: int) -> None:
+        """In the guest's own way, where it has one; what does not listen is ended by its supervisor."""
         folder = self._folder(name, number)
         release = self._record_of(name, number)
         identity = self._supervisor.inspect(folder).identity
@@ -358,7 +380,6 @@ class ProcessDriver:
             process = ProcessIdentity.parse(identity)
             if alive(process) and self._guest.ask_to_end(release, folder):
                 wait_end(process, release.configuration.stop_grace_s)
-        return self._supervisor.stop(folder)
 
     def _remove_ports(self, name: str, number: int) -> None:
         release = self._record_of(name, number)

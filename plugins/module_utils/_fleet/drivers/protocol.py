@@ -6,10 +6,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Optional, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Optional, Protocol, TypeVar
 
 from ..model import Capabilities, Exit, Image, Instance, Release
+
+T = TypeVar("T")
+
+
+class Rehearsals(Protocol):
+    """Runs a release apart from everything: off its bridges, under no number, seen by nobody but who rehearses it.
+
+    One at a time of each unikernel. Every method may be repeated after a crash at any point within it.
+    """
+
+    def refusals(self, name: str, release: Release) -> list[str]:
+        """What forbids to rehearse a release that could run here, in clauses; nothing was begun."""
+
+    def prepare(self, name: str, release: Release) -> None:
+        """Make the place. DriverError: that is not the release's fault."""
+
+    def start(self, name: str, release: Release) -> None:
+        """Start it there. DriverError when it does not start."""
+
+    def inside(self, name: str, work: Callable[[], T]) -> T:
+        """What ``work`` returns, done from where its network leads to, and nothing else is reached."""
+
+    def inspect(self, name: str, release: Release) -> Optional[Instance]:
+        """What is being rehearsed, as it is now; None when nothing was started."""
+
+    def console(self, name: str, lines: int) -> tuple[str, ...]: ...
+
+    def end(self, name: str) -> None:
+        """Stop it and remove all that it had; nothing to do where there is nothing. DriverError when something would
+        not go."""
 
 
 class Driver(Protocol):
@@ -21,6 +51,10 @@ class Driver(Protocol):
 
     @property
     def capabilities(self) -> Capabilities: ...
+
+    @property
+    def rehearsals(self) -> Optional[Rehearsals]:
+        """None: this driver cannot run anything on a network of its own."""
 
     def inspect(self, names: Sequence[str]) -> Mapping[str, tuple[Instance, ...]]:
         """The instances of each named unikernel, one per release that was ever started and not discarded.

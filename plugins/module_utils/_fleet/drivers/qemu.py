@@ -110,10 +110,11 @@ class QemuGuest:
             directory=str(folder.absolute()),
             umask=0o077,
             cpus=release.configuration.cpus,
+            forks=False,
             restart=release.configuration.restart,
             console_bytes=CONSOLE_BYTES,
             stop_grace_s=release.configuration.stop_grace_s,
-            writable=tuple(device.volume for device in release.configuration.block_devices),
+            writable=tuple(d.path for d in release.configuration.block_devices if d.path is not None),
         )
 
     def explained(self, release: Optional[Release], exit: Exit, console: Callable[[int], tuple[str, ...]]) -> Exit:
@@ -165,7 +166,7 @@ def command_line(
     else:
         words += _disk("boot", image.absolute(), disk_format(image), "snapshot=on,", "bootindex=0")
     for number, device in enumerate(configuration.block_devices):
-        words += _disk(f"block{number}", Path(device.volume), "raw", "", f"serial={_escaped(device.name[:20])}")
+        words += _disk(f"block{number}", Path(str(device.path)), "raw", "", f"serial={_escaped(device.name[:20])}")
     for number, port in enumerate(ports):
         words += ["-netdev", f"tap,id=net{number},ifname={port.interface},script=no,downscript=no"]
         # Without its ROM, which is for booting over the network, and in a package of its own.
@@ -217,6 +218,4 @@ def _refusals_of_options(configuration: Configuration) -> list[str]:
         reasons.append(f"its memory_mib is {configuration.memory_mib}, and at most {MOST_MEMORY_MIB} are possible")
     if len(configuration.cpus) > MOST_CPUS:
         reasons.append(f"it has {len(configuration.cpus)} CPUs, and at most {MOST_CPUS} are possible")
-    missing = [device.volume for device in configuration.block_devices if not os.path.exists(device.volume)]
-    reasons += [f"the volume {volume} is not on this node" for volume in missing]
     return reasons

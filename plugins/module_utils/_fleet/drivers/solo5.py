@@ -102,9 +102,11 @@ class Solo5Guest:
             environment={"PATH": PATH, "UNIKERNEL_NAME": name},
             cpus=configuration.cpus,
             limits=limits,
+            forks=False,
             restart=configuration.restart,
             console_bytes=console_bytes(limits),
             stop_grace_s=configuration.stop_grace_s,
+            writable=tuple(device.path for device in configuration.block_devices if device.path is not None),
         )
 
     def explained(self, release: Optional[Release], exit: Exit, console: Callable[[int], tuple[str, ...]]) -> Exit:
@@ -126,7 +128,7 @@ def tender_arguments(name: str, configuration: Configuration, image: str, ports:
         f"--mem={_memory_mib(configuration)}",
         *(f"--net:{port.device}={port.interface}" for port in ports),
         *(f"--net-mac:{port.device}={port.mac}" for port in ports),
-        *(f"--block:{device.name}={device.volume}" for device in configuration.block_devices),
+        *(f"--block:{device.name}={device.path}" for device in configuration.block_devices),
         "--",
         image,
         *configuration.arguments,
@@ -156,8 +158,6 @@ def _refusals_of_options(configuration: Configuration) -> list[str]:
     line = " ".join((*configuration.arguments, *configuration.secret_arguments))
     if len(line.encode("utf-8", "surrogateescape")) > MOST_ARGUMENT_BYTES:
         reasons.append(f"its arguments are longer than {MOST_ARGUMENT_BYTES} bytes")
-    missing = [device.volume for device in configuration.block_devices if not os.path.exists(device.volume)]
-    reasons += [f"the volume {volume} is not on this node" for volume in missing]
     return reasons
 
 

@@ -26,8 +26,8 @@ def obstacles_to_cut_over(
         reasons.append("it has no networks of its own, and so no port that could be kept off its bridge")
     elif not any(network.addresses for network in configuration.networks):
         reasons.append("no network declares its addresses, so nobody knows from where to look at it off its bridge")
-    volumes = {device.volume for other in predecessors for device in other.block_devices}
-    shared = sorted(device.volume for device in configuration.block_devices if device.volume in volumes)
+    disks = {device.path for other in predecessors for device in other.block_devices}
+    shared = sorted(str(device.path) for device in configuration.block_devices if device.path in disks)
     if shared:
         reasons.append(f"the one that runs uses {', '.join(shared)} as well, and two at a time must not")
     if memory_mib is not None and free_mib is not None and memory_mib > free_mib:

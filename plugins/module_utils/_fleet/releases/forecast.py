@@ -17,10 +17,11 @@ from typing import Optional
 from ..drivers.protocol import Driver
 from ..model import Instance, Release
 from . import state as steps
+from .change import Arm, TrialOptions
 from .node import Node
-from .settlement import BeginRevert, FinishConfirm, FinishRevert, Strand, settle
+from .settlement import BeginRevert, EndRehearsal, FinishConfirm, FinishRevert, Strand, settle
 from .state import Holder, Phase, State
-from .transaction import Arm, Transaction, TrialOptions
+from .transaction import Transaction
 
 
 def forecast(node: Node, name: str, holder: Holder) -> Transaction:
@@ -57,6 +58,8 @@ class Forecast(Transaction):
                 state = steps.reverted(state, at, now.boot_id, None)
             elif isinstance(action, Strand):
                 state = steps.stranded(state, at, None)
+            elif isinstance(action, EndRehearsal):
+                state = steps.refused(state, at, action.reason)
             elif isinstance(action, FinishConfirm):
                 state = steps.confirmed(state, at)
         self.state = state
@@ -77,18 +80,22 @@ class Forecast(Transaction):
     def _write(self, state: State) -> None:
         self.state = state
 
+    def _remove_disks(self) -> None:
+        """They stay."""
+
     def _ensure_image(self, release: Release) -> None:
         self._node.check_image(self._name, release)
 
     def _change(
         self, candidate: Optional[Release], options: TrialOptions, arm: Optional[Arm], hold_origin: bool = False
     ) -> str:
-        self._node.refuse_if_inhibited()
-        self._make_sure_of_a_way_back(options.accept_no_way_back)
-        if candidate is not None and not self._is_only_stopped_by(candidate) and self._is_here(candidate):
-            self._node.driver_for(candidate).validate(self._name, candidate)
+        self._refuse_what_cannot_be_done(candidate, options, "")
         self.state = replace(self.state, current=candidate)
         return ""
+
+    def _refuse_what_cannot_run(self, candidate: Optional[Release]) -> None:
+        if candidate is not None and not self._is_only_stopped_by(candidate) and self._is_here(candidate):
+            self._node.driver_for(candidate).validate(self._name, candidate)
 
     def _is_here(self, candidate: Release) -> bool:
         """In check mode its image may not have been brought yet."""

@@ -9,9 +9,6 @@
 ``sweep`` settles the named unikernels, or all of them, and guards again an open trial whose guard is gone.
 ``boot`` does the same when the machine has come up, and waits longer for its turn.
 ``bridges`` makes the declared bridges before that.
-``report`` says what runs, as the module ``unikernel_info`` does and in a fraction of its time: nothing is sent to the
-node for it, and nothing compiled. With the answer comes what tells the caller whether this is the library that it
-knows.
 """
 
 from __future__ import annotations
@@ -27,16 +24,13 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from ..checks.model import CheckSpec
 from ..codec import decode
-from ..drivers.albatross_place import Place
 from ..durable import make_folder
 from ..errors import Busy, DriverError, FleetError
 from ..layout import NodeLayout
-from ..model import checked_name
-from ..runtime.declared_bridges import bring_up
 from .guard import self_test, sweep, test_of_drivers, watch
 from .node import Node, local_node
 from .state import Phase, State
@@ -63,11 +57,6 @@ def main(argv: Sequence[str]) -> int:
     sweeping.add_argument("--quiet", action="store_true", help="say only what went wrong")
     commands.add_parser("boot", help="start what should run, in the declared order")
     commands.add_parser("bridges", help="make the declared bridges that are missing")
-    reporting = commands.add_parser("report", help="say what runs, as one line of JSON")
-    reporting.add_argument("--names", help="unikernels, as a list in JSON; left out: all of them")
-    reporting.add_argument("--albatross", help="where that of each unikernel is, as a mapping in JSON")
-    reporting.add_argument("--history", type=int, default=0, help="events to say of each")
-    reporting.add_argument("--console", type=int, default=0, help="console lines to say of each")
     options = parser.parse_args(argv)
     node = local_node(NodeLayout(options.root))
     if options.command == "watch":
@@ -76,8 +65,6 @@ def main(argv: Sequence[str]) -> int:
         return _watch_detached(node, options.name, options.trial)
     if options.command == "bridges":
         return _bridges(node)
-    if options.command == "report":
-        return _report(options.root, options.names, options.albatross, options.history, options.console)
     if options.command == "boot":
         return _sweep(node, (), quiet=False, wait_s=BOOT_WAIT_S)
     return _sweep(node, options.name, options.quiet, SWEEP_WAIT_S)
@@ -127,6 +114,8 @@ def _guard(node: Node, name: str, trial: str) -> int:
 
 
 def _bridges(node: Node) -> int:
+    from ..runtime.declared_bridges import bring_up
+
     try:
         for step in bring_up(node.layout.bridges):
             _say(f"{step.bridge}: {step.what}")
@@ -134,26 +123,6 @@ def _bridges(node: Node) -> int:
         _say(str(error))
         return 1
     return 0
-
-
-def _report(root: Path, names: Optional[str], albatross: Optional[str], history: int, console: int) -> int:
-    from .guard_sources import own_checksums
-    from .report import node_report
-
-    try:
-        places = {} if albatross is None else _places(json.loads(albatross))
-        node = local_node(NodeLayout(root), places)
-        wanted = None if names is None else [checked_name(name) for name in json.loads(names)]
-        said = {**node_report(node, wanted, history, console), "sources": own_checksums()}
-    except (FleetError, OSError, ValueError) as error:
-        _say(str(error))
-        return 1
-    _say(json.dumps(said))
-    return 0
-
-
-def _places(given: Any) -> dict[str, Place]:
-    return {checked_name(name): decode(Place, place) for name, place in dict(given).items()}
 
 
 def _say(text: str) -> None:

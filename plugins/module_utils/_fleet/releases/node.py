@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Optional
 
 from ..clock import Clock, Now, SystemClock
@@ -83,42 +84,29 @@ class Node:
     def ensure_image(self, name: str, release: Release) -> None:
         """All that the release needs is whole in the store; its image is put back from its instance's own link to it if
         need be."""
-        try:
+        place = self.check_image(name, release)
+        if place is None:
+            self.driver_for(release).fetch_image(name, release.number)
             self.store.verify(release.image)
+        elif place != self.layout.image(release.image.sha256):
+            self.store.add_file(place, release.image)
+
+    def check_image(self, name: str, release: Release) -> Optional[Path]:
+        """Where its image is to be had whole: in the store, or by its instance's own link; None: where it runs, and its
+        driver can bring it from there. ImageMissing where it, or another file that it needs, is not to be had."""
+        for file in release.files[1:]:
+            self.store.verify(file)
+        try:
+            return self.store.verify(release.image)
         except ImageMissing:
             link = self.layout.instance_image(name, release.number)
             if link.exists():
-                self.store.add_file(link, release.image)
-            elif not self._brought_by_driver(name, release):
+                return verified(link, release.image)
+            driver = self.driver_for(release)
+            found = driver.discovered(name, release.number) if driver.capabilities.shared else None
+            if found is None or found.image.sha256 != release.image.sha256:
                 raise
-        for file in release.files[1:]:
-            self.store.verify(file)
-
-    def check_image(self, name: str, release: Release) -> None:
-        """As :meth:`ensure_image`, but only look: ImageMissing where that could not make it whole."""
-        try:
-            self.store.verify(release.image)
-        except ImageMissing:
-            link = self.layout.instance_image(name, release.number)
-            if link.exists():
-                verified(link, release.image)
-            elif not self._known_to_driver(name, release):
-                raise
-        for file in release.files[1:]:
-            self.store.verify(file)
-
-    def _brought_by_driver(self, name: str, release: Release) -> bool:
-        """What runs is somewhere, and some drivers can bring it from there."""
-        driver = self.driver_for(release)
-        if not driver.capabilities.shared or not self._known_to_driver(name, release):
-            return False
-        found = driver.fetch_image(name, release.number)
-        return found is not None and found[1] == release.image
-
-    def _known_to_driver(self, name: str, release: Release) -> bool:
-        driver = self.driver_for(release)
-        found = driver.discovered(name, release.number) if driver.capabilities.shared else None
-        return found is not None and found.image.sha256 == release.image.sha256
+            return None
 
     def exchange(self, name: str, old: Optional[Release], new: Optional[Release]) -> Optional[Instance]:
         """Make ``new`` run and ``old`` not, also when two drivers are involved. DriverError when it failed."""

@@ -50,6 +50,9 @@ CHANGING = (
 )
 """Actions that the deployment play carries out."""
 
+SWAPPING_IN = (PlanAction.DEPLOY, PlanAction.UPDATE, PlanAction.RECONFIGURE, PlanAction.MOVE)
+"""Actions by which a release comes to run that did not."""
+
 UNSATISFIED = (PlanAction.HELD, PlanAction.UNKNOWN)
 """Actions after which what is declared is not so, and nothing was done about it."""
 
@@ -72,6 +75,8 @@ class Declared:
     retry_failed: bool = False
     path: str = ""
     """On albatross. It is part of the name from which MACs are derived."""
+    rehearse: bool = False
+    """Whatever is swapped in is rehearsed first."""
     error: Optional[str] = None
     """Why its declaration cannot be read."""
 
@@ -105,6 +110,8 @@ class PlanEntry:
     inherited: tuple[str, ...] = ()
     drift: tuple[str, ...] = ()
     moved_from: Optional[str] = None
+    rehearsed: bool = False
+    """It is rehearsed before it is swapped in."""
 
 
 @dataclass(frozen=True)
@@ -341,6 +348,7 @@ def _compared(
         inherited=_inherited(one, public, digests, salt) if release else (),
         drift=drift,
         moved_from=moved_from,
+        rehearsed=one.rehearse and one.wanted is Wanted.RUNNING and action in SWAPPING_IN,
     )
 
 

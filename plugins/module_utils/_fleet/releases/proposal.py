@@ -12,7 +12,10 @@ from typing import Any, Optional
 
 from ..codec import Mismatch, decode, encode
 from ..errors import InvalidDeclaration
-from ..model import Abi, BuildReference, Configuration, Device, Image, Release
+from ..model import Abi, BlockDevice, BuildReference, Configuration, Device, Image, Release, checked_device
+
+MOST_DISK_MIB = 1 << 24
+"""16 TiB: more is a mistake."""
 
 
 class Wanted(str, Enum):
@@ -109,6 +112,10 @@ def _check_bounds(configuration: Configuration) -> None:
         raise InvalidDeclaration(f"stop_grace_s is {configuration.stop_grace_s:g}; it must be from 0 to 600.")
     if any(cpu < 0 for cpu in configuration.cpus):
         raise InvalidDeclaration(f"cpus holds {min(configuration.cpus)}; the indices begin at 0.")
+    for device in configuration.block_devices:
+        _check_block_device(device)
+    if len({device.name for device in configuration.block_devices}) < len(configuration.block_devices):
+        raise InvalidDeclaration("Two block devices have one name.")
     texts = (
         *configuration.arguments,
         *configuration.secret_arguments,
@@ -122,3 +129,16 @@ def _check_bounds(configuration: Configuration) -> None:
         raise InvalidDeclaration("An argument or environment variable contains a NUL character.")
     if any("=" in name or not name for name in (*configuration.environment, *configuration.secret_environment)):
         raise InvalidDeclaration("The name of an environment variable is empty or contains '='.")
+
+
+def _check_block_device(device: BlockDevice) -> None:
+    checked_device(device.name)
+    if (device.path is None) == (device.size_mib is None):
+        raise InvalidDeclaration(
+            f"The block device {device.name!r} needs either size_mib, for a file of its own, or path, for a file or a "
+            "volume that is there."
+        )
+    if device.size_mib is not None and not 1 <= device.size_mib <= MOST_DISK_MIB:
+        raise InvalidDeclaration(
+            f"The block device {device.name!r} has {device.size_mib} MiB; it must be from 1 to {MOST_DISK_MIB}."
+        )

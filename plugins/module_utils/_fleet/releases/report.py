@@ -105,6 +105,7 @@ def shown_trial(state: State, trial: Optional[Trial]) -> Optional[dict[str, Any]
         "holder": encode(trial.holder),
         "begun_at": trial.begun_at,
         "guarded": trial.guarded,
+        "rehearsal": encode(trial.rehearsal),
         "verdict": encode(trial.verdict),
         "reason": trial.reason,
     }

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Optional, Union
 
 from ..clock import Now
-from ..model import Instance, Release
+from ..model import Instance, Release, Snapshot
 from .state import MOST_FAILED_REVERTS, Phase, State, Trial, verdict_failed
 
 
@@ -50,6 +50,20 @@ class FinishConfirm:
 
 
 @dataclass(frozen=True)
+class EndRehearsal:
+    """Stop what is being rehearsed, remove all that it had, write ``stable``: nothing was swapped."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class RemoveSnapshot:
+    """Nobody goes back to it any more."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
 class StopStray:
     """Stop an instance of a release that should not run."""
 
@@ -62,7 +76,17 @@ class StartCurrent:
     its bridge."""
 
 
-Action = Union[BeginRevert, RestoreOrigin, FinishRevert, Strand, FinishConfirm, StopStray, StartCurrent]
+Action = Union[
+    BeginRevert,
+    RestoreOrigin,
+    FinishRevert,
+    Strand,
+    FinishConfirm,
+    EndRehearsal,
+    StopStray,
+    StartCurrent,
+    RemoveSnapshot,
+]
 
 
 def settle(state: State, what_runs: Sequence[Instance], now: Now) -> tuple[Action, ...]:
@@ -72,6 +96,8 @@ def settle(state: State, what_runs: Sequence[Instance], now: Now) -> tuple[Actio
     trial = state.trial
     if trial is None:
         raise AssertionError(f"{state.name}: phase {state.phase.value} without a trial")
+    if state.phase is Phase.REHEARSING:
+        return (EndRehearsal("the run that was rehearsing it ended in the middle of that, so nothing was swapped"),)
     if state.phase is Phase.SWAPPING:
         return _revert("the run that was making the change ended in the middle of it", blame=False)
     if state.phase is Phase.ON_TRIAL:
@@ -121,6 +147,8 @@ def _settle_stable(state: State, what_runs: Sequence[Instance], now: Now) -> tup
     taken = any(i.alive and i.altered is not None for i in what_runs)
     if expected is not None and instance is None and not taken and state.started_boot_id != now.boot_id:
         actions.append(StartCurrent())
+    # Last, for it is the least that matters.
+    actions += [RemoveSnapshot(snapshot) for snapshot in state.discarded]
     return tuple(actions)
 
 

@@ -7,7 +7,8 @@
 Every function here takes a state and returns the next one; nothing is read or written. The order of phases is
 ``stable -> swapping -> on_trial -> confirming -> stable``, and from any of the first three open phases
 ``reverting -> stable``, or ``stranded`` when the old release cannot be brought back. ``confirming`` is the commit
-point: recovery goes back before it and forward after it.
+point: recovery goes back before it and forward after it. Before all that may come ``stable -> rehearsing``, from which
+it goes on to ``swapping`` or back to ``stable``: nothing that runs has been touched by then.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from typing import Any, Optional
 
 from ..checks.model import CheckSpec, Outcome, Schedule, Verdict
 from ..codec import encode
-from ..model import Release
+from ..model import Release, Snapshot
 from .fingerprint import fingerprint
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of ``state.json`` that this collection writes; older ones are migrated, newer ones are refused."""
 
 MOST_FAILED_REVERTS = 3
@@ -33,6 +34,8 @@ MOST_HELD = 20
 
 class Phase(str, Enum):
     STABLE = "stable"
+    REHEARSING = "rehearsing"
+    """The candidate runs on a network of its own; the current release runs on as before."""
     SWAPPING = "swapping"
     ON_TRIAL = "on_trial"
     CONFIRMING = "confirming"
@@ -83,6 +86,12 @@ class Trial:
     """Why it is being reverted, or why it is stranded."""
     blame: bool = False
     """The candidate itself is to blame for the revert: it will be held."""
+    snapshot: Optional[Snapshot] = None
+    """Of the data that the candidate may change; None: it has none, or says that it keeps it as it is."""
+    remove_data: bool = False
+    """With the unikernel, the disks that are its own go too."""
+    rehearsal: Optional[Verdict] = None
+    """What the rehearsal before the swap showed; None when there was none."""
     hold_origin: bool = False
     """A person goes back by hand: what is left is held once this is confirmed, or the next run would bring it back."""
 
@@ -93,7 +102,7 @@ class Ended:
 
     trial: str
     outcome: str
-    """``confirmed``, ``rolled_back`` or ``stranded``."""
+    """``confirmed``, ``rolled_back`` or ``stranded``; ``refused`` when its rehearsal kept it from being swapped in."""
     reason: str
     at: str
     """Wall time, RFC 3339."""
@@ -157,6 +166,8 @@ class State:
     failed_reverts: int = 0
     started_boot_id: Optional[str] = None
     """Boot under which the current release was last started by us."""
+    discarded: tuple[Snapshot, ...] = ()
+    """Snapshots that nobody needs any more, and that are not removed yet."""
     events: tuple[Event, ...] = field(default=())
     """Written here first and then to the history; what the history lacks is added when the state is read."""
     event_count: int = 0
@@ -212,13 +223,75 @@ def _with_event(
     return replace(state, events=(*state.events, event), event_count=event.seq)
 
 
+def rehearsing(state: State, trial: Trial) -> State:
+    """``stable -> rehearsing``: written before anything of the rehearsal is made."""
+    state = replace(state, phase=Phase.REHEARSING, trial=trial, next_number=_number_after(state, trial))
+    return _with_event(state, "rehearsing", trial.begun_at, trial.holder, state.current, trial.candidate, trial)
+
+
+def rehearsed(state: State, verdict: Verdict, at: str) -> State:
+    """The rehearsal is over, all of it is removed, and the release may be swapped in; :func:`begun` follows."""
+    trial = replace(_open_trial(state), rehearsal=verdict)
+    shown = replace(trial, verdict=verdict)
+    reason = "" if verdict.outcome is Outcome.PASS else verdict.reason
+    return _with_event(
+        replace(state, trial=trial), "rehearsed", at, trial.holder, state.current, trial.candidate, shown, reason
+    )
+
+
+def refused(
+    state: State, at: str, reason: str, evidence: Optional[str] = None, verdict: Optional[Verdict] = None
+) -> State:
+    """``rehearsing -> stable``: nothing was swapped. A release that the rehearsal showed to be broken is held."""
+    blame = verdict is not None and verdict.outcome is Outcome.FAIL
+    trial = replace(_open_trial(state), reason=reason, blame=blame, rehearsal=verdict, verdict=verdict)
+    state = _with_event(state, "refused", at, trial.holder, state.current, trial.candidate, trial, reason)
+    state = _hold_if_to_blame(state, trial, at)
+    return replace(state, phase=Phase.STABLE, trial=None, ended=_ended(trial, "refused", at, evidence))
+
+
 def begun(state: State, trial: Trial) -> State:
     """``stable -> swapping``: written before anything is touched."""
-    number = state.next_number
-    if trial.candidate is not None and trial.candidate.number >= number:
-        number = trial.candidate.number + 1
+    number = _number_after(state, trial)
+    if state.trial is not None and state.trial.id != trial.id:
+        state = replace(state, discarded=_discarding(state, state.trial))  # one that is stranded
     state = replace(state, phase=Phase.SWAPPING, trial=trial, next_number=number, failed_reverts=0)
     return _with_event(state, "begun", trial.begun_at, trial.holder, state.current, trial.candidate, trial)
+
+
+def _number_after(state: State, trial: Trial) -> int:
+    """That of the next new release: a candidate's number is its own, whatever becomes of it."""
+    return max(state.next_number, trial.candidate.number + 1 if trial.candidate is not None else 0)
+
+
+def data_kept(state: State) -> State:
+    """The snapshot is whole, and nothing runs: from here on a rollback restores it. The phase stays."""
+    return _with_snapshot(state, replace(_planned(state), taken=True))
+
+
+def data_restored(state: State) -> State:
+    """The disks are as they were: from here on the old release may change them, and nothing is restored again."""
+    return _with_snapshot(state, replace(_planned(state), restored=True))
+
+
+def discarded(state: State, snapshot: Snapshot) -> State:
+    """A snapshot was removed."""
+    return replace(state, discarded=tuple(other for other in state.discarded if other != snapshot))
+
+
+def _planned(state: State) -> Snapshot:
+    snapshot = _open_trial(state).snapshot
+    if snapshot is None:
+        raise AssertionError(f"{state.name}: no snapshot is planned")
+    return snapshot
+
+
+def _with_snapshot(state: State, snapshot: Snapshot) -> State:
+    return replace(state, trial=replace(_open_trial(state), snapshot=snapshot))
+
+
+def _discarding(state: State, trial: Trial) -> tuple[Snapshot, ...]:
+    return state.discarded if trial.snapshot is None else (*state.discarded, trial.snapshot)
 
 
 def swapped(state: State, instance: Optional[str], now_s: float) -> State:
@@ -274,6 +347,7 @@ def confirmed(state: State, at: str) -> State:
         previous=state.previous if same_as_before else state.current,
         kept=tuple(kept.values())[: max(trial.keep, 1)],
         trial=None,
+        discarded=_discarding(state, trial),
         ended=Ended(
             trial=trial.id,
             outcome="confirmed",
@@ -308,6 +382,7 @@ def reverted(state: State, at: str, boot_id: str, evidence: Optional[str]) -> St
         phase=Phase.STABLE,
         trial=None,
         ended=_ended(trial, "rolled_back", at, evidence),
+        discarded=_discarding(state, trial),
         failed_reverts=0,
         started_boot_id=boot_id,
     )

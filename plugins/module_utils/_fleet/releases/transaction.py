@@ -11,35 +11,39 @@ pure steps in :mod:`state`, and only carried out here.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Optional
 
-from ..checks.model import CheckSpec, Outcome, Schedule, Verdict
+from ..checks.model import Outcome, Verdict
 from ..drivers.protocol import Driver
-from ..errors import (
-    Busy,
-    DriverError,
-    FleetError,
-    Held,
-    ImageError,
-    ImageMissing,
-    InvalidDeclaration,
-    StateError,
-    TrialRefused,
-)
-from ..model import Instance, Release
-from . import evidence, state as steps
-from .fingerprint import fingerprint
+from ..errors import DriverError, FleetError, ImageError, ImageMissing, StateError, TrialRefused
+from ..model import Instance, Release, Snapshot
+from . import data, evidence, rehearsal, state as steps
+from .change import Arm, Change, TrialOptions, is_so
 from .lock import exclusive
 from .node import Node, living
 from .proposal import Declaration, Proposal, Wanted, propose
+from .refusals import (
+    is_to_be_restored,
+    kept_release,
+    no_such_trial,
+    open_trial,
+    refuse_if_held,
+    refuse_open_trial,
+    refuse_stranded,
+    refuse_to_forget_data,
+    was_confirmed,
+)
+from .rehearsal import Inconclusive
 from .settlement import (
     Action,
     BeginRevert,
+    EndRehearsal,
     FinishConfirm,
     FinishRevert,
+    RemoveSnapshot,
     RestoreOrigin,
     StartCurrent,
     StopStray,
@@ -51,42 +55,7 @@ from .state import Holder, Phase, State, Trial, described
 LOCK_WAIT_S = 10.0
 """How long a run waits for another one that holds the lock: a guard needs it for the length of a revert."""
 
-KEEP_RELEASES = 3
-"""Confirmed releases before the current one that can be rolled back to."""
-
 _MOST_ROUNDS = 12
-
-Arm = Callable[[str, str, Sequence[CheckSpec]], None]
-"""Starts the guard of a trial and returns once it is armed: name, trial id, its checks. DriverError otherwise."""
-
-
-@dataclass(frozen=True)
-class TrialOptions:
-    """How a change is tried."""
-
-    timeout_s: float = 60.0
-    """From the end of the swap to the confirmation; 0: no trial, the change is confirmed at once."""
-    checks: tuple[CheckSpec, ...] = ()
-    schedule: Schedule = Schedule()
-    retry_failed: bool = False
-    """Try a release again that failed before."""
-    takeover: bool = False
-    """End an open trial of another run first, with a rollback."""
-    accept_no_way_back: bool = False
-    """Go on although the image of the running release is not in the store any more."""
-    keep: int = KEEP_RELEASES
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a call did, or would do."""
-
-    changed: bool
-    before: State
-    after: State
-    proposal: Proposal
-    trial: Optional[str] = None
-    """Id of the trial that was begun (and may have ended already)."""
 
 
 @contextmanager
@@ -121,6 +90,8 @@ class Transaction:
         self.state = self._journal.open()
         if not existed:
             self._adopt(self._node.drivers_of(self.state))
+        if self.state.phase is not Phase.REHEARSING:
+            rehearsal.end(self._node, self._name)  # of a state that was lost
         self.settle()
 
     def settle(self) -> None:
@@ -141,9 +112,11 @@ class Transaction:
                     if isinstance(action, StartCurrent):
                         self.not_started = str(error)
                         return
+                    if isinstance(action, RemoveSnapshot):
+                        return  # it stands in the journal until it is gone; whoever opens this next tries again
                     if not isinstance(action, RestoreOrigin):
                         raise
-                    self._write(steps.revert_failed(self.state, f"{_trial(self.state).reason}; {error}"))
+                    self._write(steps.revert_failed(self.state, f"{open_trial(self.state).reason}; {error}"))
                     break
         raise StateError(
             f"{self._name} does not come to rest (phase {self.state.phase.value} after {_MOST_ROUNDS} rounds). What "
@@ -158,16 +131,24 @@ class Transaction:
         elif isinstance(action, RestoreOrigin):
             self._restore_origin()
         elif isinstance(action, FinishRevert):
-            candidate = _trial(self.state).candidate
+            candidate = open_trial(self.state).candidate
             self._write(steps.reverted(self.state, at, now.boot_id, self._keep_evidence(what_runs)))
             self._forget_instance_of(candidate)
         elif isinstance(action, Strand):
             self._write(steps.stranded(self.state, at, self._keep_evidence(what_runs)))
         elif isinstance(action, FinishConfirm):
-            candidate = _trial(self.state).candidate
+            candidate = open_trial(self.state).candidate
             if candidate is not None:
                 self._node.mark_trial(self._name, candidate, False)
+            elif open_trial(self.state).remove_data:
+                self._remove_disks()
             self._write(steps.confirmed(self.state, at))
+        elif isinstance(action, EndRehearsal):
+            rehearsal.end(self._node, self._name, open_trial(self.state).candidate)
+            self._write(steps.refused(self.state, at, action.reason))
+        elif isinstance(action, RemoveSnapshot):
+            data.remove(self._node, action.snapshot)
+            self._write(steps.discarded(self.state, action.snapshot))
         elif isinstance(action, StopStray):
             for driver in self._node.drivers_of(self.state):
                 driver.stop(self._name, action.release)
@@ -185,15 +166,19 @@ class Transaction:
         """
         before = self.state
         if self._trial_is_open:
-            self._refuse_or_end_open_trial(options.takeover)
+            self._end_open_trial(options.takeover)
         if declaration.wanted is not Wanted.ABSENT:
             self._adopt_from_others()
         proposal = propose(self.state.current, declaration, self.state.next_number)
-        if _is_so(self.state, proposal, self._what_runs()):
-            return Change(False, before, self.state, proposal)
+        if is_so(self.state, proposal, self._what_runs()):
+            leftover = data.to_be_removed(self._node, self._name, proposal.candidate, options.data)
+            if leftover:  # of one that was removed before
+                self._node.refuse_if_inhibited()
+                self._remove_disks()
+            return Change(leftover, before, self.state, proposal)
         if options.retry_failed:
             self.state = steps.released_from_hold(self.state, proposal.candidate)
-        _refuse_if_held(self.state, proposal.candidate)
+        refuse_if_held(self.state, proposal.candidate)
         trial = self._change(proposal.candidate, options, arm)
         return Change(True, before, self.state, proposal, trial)
 
@@ -204,10 +189,10 @@ class Transaction:
         otherwise), so that the next run does not bring it back by itself."""
         before = self.state
         if self._trial_is_open:
-            self._refuse_or_end_open_trial(options.takeover)
-        target = self._kept_release(number)
+            self._end_open_trial(options.takeover)
+        target = kept_release(self.state, number)
         proposal = Proposal(candidate=target)
-        if _is_so(self.state, proposal, self._what_runs()):
+        if is_so(self.state, proposal, self._what_runs()):
             return Change(False, before, self.state, proposal)
         if target.running:
             self._make_sure_of_the_image_to_go_back_to(target)
@@ -219,7 +204,8 @@ class Transaction:
     def confirm(self, trial_id: str) -> bool:
         """Confirm the trial with that id; False when it was confirmed before. TrialRefused when it cannot be."""
         if self.state.trial is None or self.state.trial.id != trial_id or self.state.phase is Phase.STRANDED:
-            return self._confirmed_before(trial_id)
+            was_confirmed(self.state, trial_id)
+            return False
         trial = self.state.trial
         if trial.verdict is None:
             raise TrialRefused(
@@ -243,20 +229,20 @@ class Transaction:
             self.settle()
             self._raise_if_stranded()
             return True
-        if ended is not None and ended.trial == trial_id and ended.outcome == "rolled_back":
+        if ended is not None and ended.trial == trial_id and ended.outcome in ("rolled_back", "refused"):
             return False
         if ended is not None and ended.trial == trial_id:
             raise TrialRefused(
                 f"{self._name}: trial {trial_id} was {ended.outcome} at {ended.at}. Nothing was changed. To leave the "
                 "release all the same, roll back without naming the trial."
             )
-        raise TrialRefused(self._no_such_trial(trial_id))
+        raise TrialRefused(no_such_trial(self.state, trial_id))
 
     def take_over(self, trial_id: Optional[str]) -> bool:
         """Become the holder of an open trial and give it its full time again."""
         trial = self.state.trial
         if trial is None or self.state.phase is not Phase.ON_TRIAL or (trial_id is not None and trial.id != trial_id):
-            raise TrialRefused(self._no_such_trial(trial_id))
+            raise TrialRefused(no_such_trial(self.state, trial_id))
         if (trial.holder.who, trial.holder.run) == (self._holder.who, self._holder.run):
             return False
         self._write(steps.taken_over(self.state, self._holder, self._node.clock.boottime_s()))
@@ -279,13 +265,12 @@ class Transaction:
     def _change(
         self, candidate: Optional[Release], options: TrialOptions, arm: Optional[Arm], hold_origin: bool = False
     ) -> str:
-        self._node.refuse_if_inhibited()
-        self._make_sure_of_a_way_back(options.accept_no_way_back)
-        self._refuse_what_cannot_run(candidate)
+        trial_id = _new_trial_id(self._node.clock.wall())
+        snapshot = self._refuse_what_cannot_be_done(candidate, options, trial_id)
         now = self._node.now()
         guarded = arm is not None and options.timeout_s > 0
         trial = Trial(
-            id=_new_trial_id(self._node.clock.wall()),
+            id=trial_id,
             candidate=candidate,
             holder=replace(self._holder, since=self._node.clock.wall()),
             begun_at=self._node.clock.wall(),
@@ -296,11 +281,19 @@ class Transaction:
             guarded=guarded,
             keep=options.keep,
             hold_origin=hold_origin,
+            snapshot=snapshot,
+            remove_data=options.data.remove,
         )
         if guarded and arm is not None:
             # Before anything is written: a guard without a trial ends by itself, a trial without a guard does not.
             arm(self._name, trial.id, trial.checks)
-        self._write(steps.begun(self.state, trial))
+        if self._rehearses(options) and candidate is not None and candidate.running:
+            if not self._rehearse(trial, options.when_inconclusive):
+                self.settle()
+                return trial.id
+            trial = open_trial(self.state)
+        with data.claimed(self._node, self._name, candidate):
+            self._write(steps.begun(self.state, trial))
         try:
             self._swap(trial)
         except (DriverError, ImageError) as error:
@@ -311,9 +304,53 @@ class Transaction:
         self.settle()
         return trial.id
 
+    def _refuse_what_cannot_be_done(
+        self, candidate: Optional[Release], options: TrialOptions, trial_id: str
+    ) -> Optional[Snapshot]:
+        """All that forbids a change, before anything of it is done; the snapshot that it takes, if it takes one."""
+        self._node.refuse_if_inhibited()
+        self._make_sure_of_a_way_back(options.accept_no_way_back)
+        refuse_to_forget_data(self.state)
+        self._refuse_what_cannot_run(candidate)
+        if self._rehearses(options):
+            rehearsal.refuse_what_cannot_be_rehearsed(self._node, self._name, candidate)
+        return data.planned(self._node, self._name, self.state, candidate, options.data, trial_id)
+
+    def _rehearses(self, options: TrialOptions) -> bool:
+        """What is stranded may serve nobody: there is no outage to be spared."""
+        return options.rehearse and self.state.phase is not Phase.STRANDED
+
+    def _rehearse(self, trial: Trial, when_inconclusive: Inconclusive) -> bool:
+        """Whether the candidate may be swapped in; if not, that is written down."""
+        self._write(steps.rehearsing(self.state, trial))
+        try:
+            seen = rehearsal.rehearse(self._node, self._name, trial)
+        except (DriverError, OSError) as error:
+            rehearsal.end(self._node, self._name, trial.candidate)
+            self._write(steps.refused(self.state, self._node.clock.wall(), f"it could not be rehearsed: {error}"))
+            raise DriverError(
+                f"{self._name}: {described(trial.candidate)} could not be rehearsed: {error} Nothing was swapped, and "
+                "what runs was left running. Mend what the reason names, or leave rehearse out."
+            ) from error
+        at, outcome = self._node.clock.wall(), seen.verdict.outcome
+        proceeds = outcome is Outcome.INCONCLUSIVE and when_inconclusive is Inconclusive.PROCEED
+        if outcome is Outcome.PASS or proceeds:
+            # Written together with the beginning of the swap, which follows.
+            self.state = steps.rehearsed(self.state, seen.verdict, at)
+            return True
+        shown = replace(trial, reason=seen.reason, verdict=seen.verdict)
+        instances = () if seen.instance is None else (seen.instance,)
+        folder = evidence.keep(self._node.layout, self._name, shown, seen.console, instances)
+        self._write(steps.refused(self.state, at, seen.reason, folder, seen.verdict))
+        return False
+
     def _swap(self, trial: Trial) -> None:
         candidate = trial.candidate
         on_trial = trial.timeout_s > 0
+        if trial.snapshot is not None:
+            self._node.exchange(self._name, self.state.current, None)
+            data.take(self._node, trial.snapshot)
+            self._write(steps.data_kept(self.state))
         if candidate is not None and candidate.running and on_trial:
             self._node.mark_trial(self._name, candidate, True)
         instance = self._node.exchange(self._name, self.state.current, candidate)
@@ -335,12 +372,19 @@ class Transaction:
     def _go_back_unrecorded(self) -> None:
         """The journal cannot be written, as on a full disk. What stands in it leads back anyway, so go back now rather
         than leave nothing running; the next run writes it down."""
+        if is_to_be_restored(self.state.trial):
+            return  # what is restored has to be written down before anything runs on it
         with suppress(DriverError, ImageError):
             self._restore_origin()
 
     def _restore_origin(self) -> None:
         self._ensure_image_of_current()
-        self._node.exchange(self._name, _trial(self.state).candidate, self.state.current)
+        trial = open_trial(self.state)
+        if trial.snapshot is not None and is_to_be_restored(trial):
+            self._node.exchange(self._name, trial.candidate, None)
+            data.restore(self._node, trial.snapshot)
+            self._write(steps.data_restored(self.state))
+        self._node.exchange(self._name, open_trial(self.state).candidate, self.state.current)
 
     def _ensure_image_of_current(self) -> None:
         if self.state.current is not None and self.state.current.running:
@@ -382,17 +426,15 @@ class Transaction:
                 "into the store again (unikernel.fleet.image with its sha256), or say accept_no_way_back: true."
             ) from error
 
-    def _refuse_or_end_open_trial(self, takeover: bool) -> None:
-        trial = _trial(self.state)
+    def _end_open_trial(self, takeover: bool) -> None:
         if not takeover:
-            raise Busy(
-                f"{self._name}: a trial ({trial.id}) of {described(trial.candidate)} is open, held by {trial.holder}. "
-                "Nothing was changed. Wait for its end, confirm or cancel it with unikernel.fleet.release, or say "
-                "takeover: true."
-            )
+            refuse_open_trial(self.state)
         self._write(steps.reverting(self.state, f"taken over by {self._holder}", False))
         self.settle()
         self._raise_if_stranded()
+
+    def _raise_if_stranded(self) -> None:
+        refuse_stranded(self.state, self._what_runs())
 
     def _what_runs(self) -> Sequence[Instance]:
         return self._node.inspect(self.state)
@@ -400,54 +442,6 @@ class Transaction:
     @property
     def _trial_is_open(self) -> bool:
         return self.state.trial is not None and self.state.phase is not Phase.STRANDED
-
-    def _kept_release(self, number: Optional[int]) -> Release:
-        current = self.state.current
-        known = [r for r in (current, *self.state.kept) if r is not None]
-        if number is None:
-            # By number and not by time: going back twice goes back two releases, never forward again.
-            limit = current.number if current else self.state.next_number
-            older = sorted((r for r in known if r.number < limit), key=lambda r: r.number)
-            if older:
-                return older[-1]
-        else:
-            for release in known:
-                if release.number == number:
-                    return release
-        which = "an older release" if number is None else f"release {number}"
-        listed = "; ".join(str(r) for r in self.state.kept) or "none"
-        raise InvalidDeclaration(
-            f"{self._name} has not kept {which}, so there is no way back to it. Kept besides the current one: "
-            f"{listed}. Nothing was changed."
-        )
-
-    def _confirmed_before(self, trial_id: str) -> bool:
-        ended = self.state.ended
-        if ended is not None and ended.trial == trial_id and ended.outcome == "confirmed":
-            return False
-        if ended is not None and ended.trial == trial_id:
-            raise TrialRefused(
-                f"{self._name}: trial {trial_id} cannot be confirmed any more: it was "
-                f"{ended.outcome.replace('_', ' ')} at {ended.at}, because {ended.reason}. "
-                f"{described(self.state.current)} is the current release."
-            )
-        raise TrialRefused(self._no_such_trial(trial_id))
-
-    def _no_such_trial(self, trial_id: Optional[str]) -> str:
-        trial = self.state.trial
-        opened = f"the open one is {trial.id}, held by {trial.holder}" if trial else "none is open"
-        wanted = f"trial {trial_id}" if trial_id else "a trial"
-        return f"{self._name}: there is no {wanted} to end; {opened}. Nothing was changed."
-
-    def _raise_if_stranded(self) -> None:
-        if self.state.phase is Phase.STRANDED:
-            trial = _trial(self.state)
-            running = [i.release for i in self._node.inspect(self.state) if i.alive]
-            left = f"Release {running[0]} still runs" if running else "Nothing runs under this name now"
-            raise DriverError(
-                f"{self._name} is stranded: {described(self.state.current)} could not be brought back "
-                f"({trial.reason}). {left}. Mend what the reason names, then roll back again or deploy another release."
-            )
 
     # --- effects --------------------------------------------------------------------------------
 
@@ -473,8 +467,11 @@ class Transaction:
         if self.state.current is None and self.state.phase is Phase.STABLE:
             self._adopt([driver for driver in self._node.drivers_of(self.state) if driver.capabilities.shared])
 
+    def _remove_disks(self) -> None:
+        data.remove_disks(self._node, self._name)
+
     def _keep_evidence(self, what_runs: Sequence[Instance]) -> Optional[str]:
-        trial = _trial(self.state)
+        trial = open_trial(self.state)
         console: tuple[str, ...] = ()
         if trial.candidate is not None:
             with suppress(FleetError, OSError):
@@ -498,35 +495,6 @@ class Transaction:
                 with suppress(FleetError, OSError):
                     for driver in self._node.drivers_of(self.state):
                         driver.discard(self._name, instance.release)
-
-
-def _refuse_if_held(state: State, candidate: Optional[Release]) -> None:
-    hold = steps.hold_on(state, candidate)
-    if hold is not None:
-        raise Held(
-            f"{state.name}: the declared release ({hold.build}) is held since {hold.at}: {hold.reason} (trial "
-            f"{hold.trial}). {described(state.current)} was left as it is. Declare another build or configuration, or "
-            "try this one again with retry_failed: true."
-        )
-
-
-def _is_so(state: State, proposal: Proposal, what_runs: Sequence[Instance]) -> bool:
-    """What is proposed is confirmed, and is what runs."""
-    candidate = proposal.candidate
-    if state.phase is not Phase.STABLE:
-        return False
-    if fingerprint(state.salt, candidate) != fingerprint(state.salt, state.current):
-        return False
-    expected = state.current.number if state.current is not None and state.current.running else None
-    alive = [i for i in what_runs if i.alive]
-    serves = all(i.works and i.serving for i in alive)
-    return serves and {i.release for i in alive} == (set() if expected is None else {expected})
-
-
-def _trial(state: State) -> Trial:
-    if state.trial is None:
-        raise AssertionError(f"{state.name}: no trial is open")
-    return state.trial
 
 
 def _new_trial_id(wall: str) -> str:

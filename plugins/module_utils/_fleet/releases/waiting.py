@@ -31,6 +31,8 @@ class Standing(str, Enum):
     CONFIRMED = "confirmed"
     ROLLED_BACK = "rolled_back"
     STRANDED = "stranded"
+    REFUSED = "refused"
+    """Its rehearsal failed or showed nothing, so it was never swapped in."""
     UNDECIDED = "undecided"
     """Still being checked."""
 

@@ -70,14 +70,15 @@ def bridge(name: str) -> Bridge:
     )
 
 
-def looking_addresses(guest: Sequence[str], own: Sequence[str]) -> tuple[str, ...]:
+def looking_addresses(guest: Sequence[str], own: Sequence[str], gateway: Optional[str] = None) -> tuple[str, ...]:
     """Addresses, with prefix lengths, from which a guest on a wire of its own can be looked at.
 
     The machine's own on the bridge where they share a network with the guest's: so what the guest learns of its
-    neighbour there stays true on the bridge. Else the last address of the guest's network that is free.
+    neighbour there stays true on the bridge. Else the last address of the guest's network that is free. With a gateway,
+    that one too: not for a guest that is put on its bridge afterwards, since it remembers the gateway by its MAC.
     """
-    chosen = list(own)
-    interfaces = [ipaddress.ip_interface(address) for address in own]
+    chosen = [*own, *_gateway_address(guest, own, gateway)]
+    interfaces = [ipaddress.ip_interface(address) for address in chosen]
     for address in guest:
         of_guest = ipaddress.ip_interface(address)
         if any(of_guest.ip in i.network for i in interfaces if i.version == of_guest.version):
@@ -91,3 +92,16 @@ def looking_addresses(guest: Sequence[str], own: Sequence[str]) -> tuple[str, ..
                     interfaces.append(ipaddress.ip_interface(chosen[-1]))
                     break
     return tuple(chosen)
+
+
+def _gateway_address(guest: Sequence[str], own: Sequence[str], gateway: Optional[str]) -> tuple[str, ...]:
+    """The gateway with its prefix length, unless the machine itself has it."""
+    if gateway is None:
+        return ()
+    ip = ipaddress.ip_address(gateway)
+    if any(ipaddress.ip_interface(address).ip == ip for address in own):
+        return ()
+    networks = [ipaddress.ip_interface(address).network for address in guest]
+    lengths = [network.prefixlen for network in networks if network.version == ip.version and ip in network]
+    # A gateway may lie outside of the guest's network: fe80::1, for instance.
+    return (f"{ip}/{max(lengths, default=64 if ip.version == 6 else 32)}",)

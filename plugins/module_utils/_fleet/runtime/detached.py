@@ -78,7 +78,12 @@ class DetachedSupervisor:
                 f"The instance in {folder} was not started: its records cannot be written there: {error}. "
                 "Make room or correct the permissions."
             ) from error
-        reply = self._launch(folder, spec, first)
+        try:
+            reply = self._launch(folder, spec, first)
+        except BaseException:
+            with suppress(DriverError, OSError):
+                self.stop(folder)  # at the latest: without our word its waiter calls it off by itself
+            raise
         if reply is None:
             self.stop(folder)
             raise DriverError(
@@ -108,14 +113,32 @@ class DetachedSupervisor:
             if run is not None and not waiter.sweep(
                 run.identity.pid if run.identity in seen_alive else None, run.token
             ):
-                raise DriverError(
-                    f"Processes that the instance in {folder} left behind do not die, not even by SIGKILL. It counts "
-                    "as not stopped. Look for processes in state D (waiting for a disk or a network), then try again."
-                )
+                raise DriverError(_immortal_strays(folder))
             _mark_stopping(folder, run, complete=True)
         finally:
             os.close(lock)
         return _read_exit(folder, run)
+
+    def halt(self, folder: Path) -> None:
+        run = _read_run(folder)
+        _mark_stopping(folder, run, complete=False)
+        if run is None or not alive(run.identity):
+            self.stop(folder)
+            return
+        # It was alive when the mark stood, so its waiter, which looks for that after an end, starts nothing more.
+        grace_s, forks = _grace_s(folder), _may_fork(folder)
+        _send(run.identity, signal.SIGTERM, folder)
+        if not wait_end(run.identity, grace_s):
+            _send(run.identity, signal.SIGKILL, folder)
+            if not wait_end(run.identity, KILL_PATIENCE_S):
+                raise DriverError(_immortal(run.identity, folder))
+        if forks:
+            self._end_strays(folder, run)
+
+    def _end_strays(self, folder: Path, run: Run) -> None:
+        """What it left behind and could disturb its successor."""
+        if not waiter.sweep(run.identity.pid, run.token):
+            raise DriverError(_immortal_strays(folder))
 
     def _end(self, folder: Path, lock: int) -> set[ProcessIdentity]:
         """Until no process of it lives and no waiter that could start another one: then we hold the waiter's lock.
@@ -143,10 +166,7 @@ class DetachedSupervisor:
                 elif now >= kill_at:
                     _send(run.identity, signal.SIGKILL, folder)
                 if now >= give_up_at:
-                    raise DriverError(
-                        f"The process {run.identity.pid} of the instance in {folder} does not die, not even by "
-                        "SIGKILL. Look at its state (D: it waits for a disk or a network), then try again."
-                    )
+                    raise DriverError(_immortal(run.identity, folder))
                 wait_end(run.identity, max(kill_at - now, 0.0) if now < kill_at else 0.1)
                 continue
             if held:
@@ -166,6 +186,8 @@ class DetachedSupervisor:
         if run is None:
             return Standing(Phase.NEVER)
         used = readings(run.identity)
+        if used is not None and waiter.is_to_be(run.identity.pid):
+            return Standing(Phase.NEVER)
         if used is None:
             return Standing(Phase.ENDED, str(run.identity), run.restarts, exit=_await_exit(folder, run))
         return Standing(
@@ -215,7 +237,8 @@ class DetachedSupervisor:
 
 
 def _launch_waiter(folder: Path, first: Callable[[], None]) -> Optional[dict[str, Any]]:
-    """Start a waiter for the folder, and let it go when ``first`` is done; its answer, None when none came in time.
+    """Start a waiter for the folder, and let its program go when ``first`` is done; its last answer, None when none
+    came in time.
 
     It gets its program on standard input: a path would point into the zip of an Ansible module, which is gone soon.
     """
@@ -251,20 +274,27 @@ def _launch_waiter(folder: Path, first: Callable[[], None]) -> Optional[dict[str
                 process.stdin.flush()
             with suppress(BrokenPipeError):
                 process.stdin.close()
-            try:
-                first()
-            except BaseException:
-                process.kill()  # it may not be in the background yet; there, the closed pipe ends it
-                raise
-            with suppress(BrokenPipeError):
-                os.write(go, b"!")
-            said = first_line(process.stdout.fileno(), time.monotonic() + START_PATIENCE_S)
+            answers = process.stdout.fileno()
+            said = first_line(answers, time.monotonic() + START_PATIENCE_S)
             if said is None:
-                process.kill()
+                process.kill()  # it may not be in the background yet; there, the closed pipe ends it
                 return None
+            return carry_on(understood(said), answers, go, first)
     finally:
         os.close(go)
-    return understood(said)
+
+
+def carry_on(reply: dict[str, Any], answers: int, go: int, first: Callable[[], None]) -> Optional[dict[str, Any]]:
+    """When a waiter has said its first word: do what comes before the program, and let it go. What goes wrong with the
+    one or the other leaves the program not begun."""
+    if "ready" in reply or "already" in reply:
+        first()
+    if "ready" not in reply:
+        return reply
+    with suppress(BrokenPipeError):
+        os.write(go, b"!")
+    said = first_line(answers, time.monotonic() + START_PATIENCE_S)
+    return None if said is None else understood(said)
 
 
 def understood(said: bytes) -> dict[str, Any]:
@@ -357,6 +387,27 @@ def _grace_s(folder: Path) -> float:
         return float(json.loads((folder / waiter.SPEC).read_bytes())["stop_grace_s"])
     except (OSError, ValueError, KeyError, TypeError):
         return ProcessSpec.stop_grace_s
+
+
+def _may_fork(folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / waiter.SPEC).read_bytes())["forks"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ProcessSpec.forks
+
+
+def _immortal(identity: ProcessIdentity, folder: Path) -> str:
+    return (
+        f"The process {identity.pid} of the instance in {folder} does not die, not even by SIGKILL. Look at its state "
+        "(D: it waits for a disk or a network), then try again."
+    )
+
+
+def _immortal_strays(folder: Path) -> str:
+    return (
+        f"Processes that the instance in {folder} left behind do not die, not even by SIGKILL. It counts as not "
+        "stopped. Look for processes in state D (waiting for a disk or a network), then try again."
+    )
 
 
 # --- the other side -----------------------------------------------------------------------------------

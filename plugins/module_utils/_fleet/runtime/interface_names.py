@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from typing import Union
 
 LONGEST = 15
 LABEL = "unikernel.fleet"
@@ -27,7 +28,7 @@ def port_mac(interface: str) -> str:
     return "fe:" + ":".join(digest[i : i + 2] for i in range(0, 10, 2))
 
 
-def label_of(root: str, name: str, release: int, what: str = "") -> str:
+def label_of(root: str, name: str, release: Union[int, str], what: str = "") -> str:
     """The alias of an interface that belongs to an instance; without ``what``, the beginning of all of them."""
     place = hashlib.sha256(root.encode("utf-8")).hexdigest()[:8]
     return f"{LABEL}/{place}/{name}/{release}/{what}"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 from ..errors import DriverError
 from .bridge import Bridge, bridge
@@ -201,7 +201,7 @@ def introducing(port: Port, on: Bridge) -> list[Command]:
     return found
 
 
-def remove(root: str, name: str, release: int) -> None:
+def remove(root: str, name: str, release: Union[int, str]) -> None:
     """Everything that instance has: its ports, its namespace, and what was made to look at it off its bridge."""
     beginning = label_of(root, name, release)
     links = [link for link in ask("link", "show") if str(link.get("ifalias", "")).startswith(beginning)]

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
-from typing import Optional
+from typing import Optional, Union
 
 from ..model import Configuration, Network, Release
 from .interface_names import interface_name, label_of
@@ -58,29 +58,32 @@ def mac_of(name: str, network: Network) -> str:
     return (network.mac or derived_mac(network.name, name)).lower()
 
 
-def namespace_of(root: str, name: str, release: int) -> str:
+def namespace_of(root: str, name: str, release: Union[int, str]) -> str:
     """The network namespace of an instance with veth ports."""
     return interface_name("n", root, name, release)
 
 
-def quarantine_namespace_of(root: str, name: str, release: int) -> str:
+def quarantine_namespace_of(root: str, name: str, release: Union[int, str]) -> str:
     """The network namespace from which an instance is looked at that is off its bridges."""
     return interface_name("x", root, name, release)
 
 
-def ports_of(root: str, name: str, release: Release, kind: PortKind) -> tuple[Port, ...]:
-    """The ports of a release's instance, in the order of its networks."""
+def ports_of(
+    root: str, name: str, release: Release, kind: PortKind, label: Union[int, str, None] = None
+) -> tuple[Port, ...]:
+    """The ports of a release's instance, in the order of its networks; named by its number, or by another label."""
+    number = release.number if label is None else label
     return tuple(
         Port(
-            interface=interface_name("p", root, name, release.number, network.name),
-            label=label_of(root, name, release.number, network.name),
+            interface=interface_name("p", root, name, number, network.name),
+            label=label_of(root, name, number, network.name),
             kind=kind,
             device=network.name,
             bridge=network.bridge,
             mac=mac_of(name, network),
             addresses=network.addresses,
             gateway=network.gateway,
-            namespace=namespace_of(root, name, release.number) if kind is PortKind.VETH else None,
+            namespace=namespace_of(root, name, number) if kind is PortKind.VETH else None,
         )
         for network in release.configuration.networks
     )

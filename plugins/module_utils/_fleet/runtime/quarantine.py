@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from typing import Optional, Union
 
 from .bridge import Bridge, bridge, looking_addresses
 from .interface_names import interface_name, label_of
@@ -22,15 +23,18 @@ from .network import remove_namespace
 from .ports import Port, quarantine_namespace_of
 
 
-def quarantine(root: str, name: str, release: int, ports: Sequence[Port]) -> str:
+def quarantine(root: str, name: str, release: Union[int, str], ports: Sequence[Port], as_gateway: bool = False) -> str:
     """Put the ports, which are on no bridge, on wires of their own; the namespace from which to look at them.
 
+    With ``as_gateway`` that namespace has the addresses of the gateways too, for a guest that stays here.
     It is removed with the instance's other interfaces (``network.remove``), or by :func:`lift`.
     """
     namespace = quarantine_namespace_of(root, name, release)
     remove_namespace(namespace)
     run("netns", "add", namespace)
     set_kernel_parameters({"ipv6/conf/default/accept_dad": "0", "ipv6/conf/default/accept_ra": "0"}, namespace)
+    # It is nobody's way to anywhere; a new namespace may have inherited the machine's forwarding.
+    set_kernel_parameters({"ipv4/ip_forward": "0", "ipv6/conf/all/forwarding": "0"}, namespace)
     for index, port in enumerate(ports):
         on = bridge(port.bridge)
         wire, near = _names(root, name, release, port)
@@ -38,7 +42,7 @@ def quarantine(root: str, name: str, release: int, ports: Sequence[Port]) -> str
         run_batch(_wiring(port, on, wire, near, f"look{index}", namespace, label))
         set_kernel_parameters({f"ipv6/conf/{link}/disable_ipv6": "1" for link in (wire, near)})
         run_batch([("link", "set", "dev", link, "up") for link in (wire, near)])
-        run_batch(_looking(port, on, f"look{index}"), namespace)
+        run_batch(_looking(port, on, f"look{index}", port.gateway if as_gateway else None), namespace)
     return namespace
 
 
@@ -49,7 +53,7 @@ def lift(root: str, name: str, release: int, ports: Sequence[Port]) -> None:
     run_batch([("link", "delete", "dev", _names(root, name, release, port)[0]) for port in ports])
 
 
-def _names(root: str, name: str, release: int, port: Port) -> tuple[str, str]:
+def _names(root: str, name: str, release: Union[int, str], port: Port) -> tuple[str, str]:
     return (
         interface_name("q", root, name, release, port.device),
         interface_name("w", root, name, release, port.device),
@@ -71,9 +75,9 @@ def _wiring(port: Port, on: Bridge, wire: str, near: str, far: str, namespace: s
     ]
 
 
-def _looking(port: Port, on: Bridge, far: str) -> list[Command]:
+def _looking(port: Port, on: Bridge, far: str, gateway: Optional[str]) -> list[Command]:
     lines: list[Command] = [("link", "set", "dev", "lo", "up"), ("link", "set", "dev", far, "up")]
-    for address in looking_addresses(port.addresses, on.addresses):
+    for address in looking_addresses(port.addresses, on.addresses, gateway):
         version = ipaddress.ip_interface(address).version
         lines.append(("addr", "add", address, "dev", far, *(("nodad",) if version == 6 else ())))
     for address in port.addresses:

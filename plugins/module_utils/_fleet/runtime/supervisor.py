@@ -35,6 +35,9 @@ class ProcessSpec:
     user_id: Optional[int] = None
     """None: the starter's."""
     group_id: Optional[int] = None
+    forks: bool = True
+    """Whether it may start other processes. Where it cannot, as in the sandbox of a tender, none are looked for in the
+    moment between its end and its successor's begin."""
     network_namespace: Optional[str] = None
     """Path of the network namespace that it lives in (below /run/netns); None: the starter's."""
     oom_score_adj: Optional[int] = None
@@ -88,10 +91,15 @@ class Supervisor(Protocol):
     def start(self, folder: Path, spec: ProcessSpec, first: Callable[[], None] = nothing) -> str:
         """Start the instance, unless it is alive already; returns the identity of its process.
 
-        ``first`` is called in any case, when all is ready and before the process begins: there the caller stops
+        ``first`` is called when the process has only to execute its program (or lives already): there the caller halts
         what must not run beside it, and the time between the two is short. What it raises forbids the start.
-        DriverError when it could not be started; nothing of it runs then.
+        DriverError when it could not be started; nothing of it runs then. What cannot even be made ready is said before
+        ``first`` is called.
         """
+
+    def halt(self, folder: Path) -> None:
+        """As :meth:`stop`, but no longer than it takes until nothing of the instance runs: how it ended is written down
+        later, and a :meth:`stop` has to follow."""
 
     def stop(self, folder: Path) -> Optional[Exit]:
         """End the instance and everything that it left behind, and start nothing more from this folder until the

@@ -15,19 +15,21 @@ import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from ..durable import make_folder
 from ..errors import DriverError
-from ..layout import NodeLayout
+from ..layout import REHEARSAL, NodeLayout
 from ..model import Exit
 from . import units, waiter
-from .detached import KILL_PATIENCE_S, START_PATIENCE_S, DetachedSupervisor, first_line, understood
+from .detached import KILL_PATIENCE_S, START_PATIENCE_S, DetachedSupervisor, Run, carry_on, first_line, understood
+from .process import identify, send
 from .supervisor import ProcessSpec
 from .unit_files import ensure_templates
 
@@ -54,6 +56,19 @@ class SystemdSupervisor(DetachedSupervisor):
         if folder.is_dir():
             self._empty_cgroup(folder)
         return ended
+
+    def _end_strays(self, folder: Path, run: Run) -> None:
+        """All of them at once, and none that hides: what is in the unit's cgroup and is not its waiter."""
+        give_up = time.monotonic() + KILL_PATIENCE_S
+        while strays := _members(self._root, self.unit(folder)) - {run.identity.pid, run.waiter.pid}:
+            if time.monotonic() > give_up:
+                super()._end_strays(folder, run)
+                return
+            for pid in strays:
+                found = identify(pid)
+                if found is not None and pid in _members(self._root, self.unit(folder)):
+                    send(found, signal.SIGKILL)
+            time.sleep(0.001)
 
     def discard(self, folder: Path) -> None:
         super().discard(folder)
@@ -103,25 +118,22 @@ def _start(unit: str, answers: int, go: int, first: Callable[[], None]) -> Optio
         env=_environment(),
     ) as starting:
         try:
-            if not _ready(answers, starting, deadline):
+            if not _speaks(answers, starting, deadline):
                 return _why_not(unit, starting)
-            first()
-            os.write(go, b"!")
-            said = first_line(answers, max(deadline, time.monotonic() + START_PATIENCE_S / 3))
+            said = first_line(answers, deadline)
+            return None if said is None else carry_on(understood(said), answers, go, first)
         finally:
             if starting.poll() is None:
                 _finish(starting)
-    return None if said is None else understood(said)
 
 
-def _ready(answers: int, starting: subprocess.Popen[bytes], deadline: float) -> bool:
-    """Whether the waiter has come up; False when its unit failed, or it took too long."""
+def _speaks(answers: int, starting: subprocess.Popen[bytes], deadline: float) -> bool:
+    """Wait for the waiter's first word; False when its unit failed, or it took too long."""
     poll = select.poll()
     poll.register(answers, select.POLLIN)
     while time.monotonic() < deadline:
         if poll.poll(20):
-            with suppress(BlockingIOError):
-                return os.read(answers, 64).startswith(b'{"ready"')
+            return True
         if starting.poll():
             return False
     return False
@@ -173,12 +185,22 @@ def _make_pipes(folder: Path) -> tuple[int, int]:
     return answers, go
 
 
-def _whose(folder: Path) -> tuple[str, int]:
-    """``.../unikernels/NAME/instances/RELEASE``"""
+def _whose(folder: Path) -> tuple[str, Union[int, str]]:
+    """``.../unikernels/NAME/instances/RELEASE``, or ``.../unikernels/NAME/rehearsal``"""
+    if folder.name == REHEARSAL and folder.parent.parent.name == "unikernels":
+        return folder.parent.name, REHEARSAL
     found = re.fullmatch(r"(?P<name>[^/]+)/instances/(?P<release>[0-9]+)", "/".join(folder.parts[-3:]))
     if found is None:
         raise DriverError(f"{folder} is not the folder of an instance, so no unit of systemd belongs to it.")
     return found["name"], int(found["release"])
+
+
+def _members(root: Path, unit: str) -> set[int]:
+    for mounted in CGROUPS:
+        with suppress(OSError, ValueError):
+            named = (mounted / units.slice_name(root) / unit / "cgroup.procs").read_text(encoding="ascii")
+            return {int(word) for word in named.split()}
+    return set()
 
 
 def _populated(root: Path, unit: str) -> bool:

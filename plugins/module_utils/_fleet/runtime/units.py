@@ -15,9 +15,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Union
 
 from ..errors import InvalidDeclaration
-from ..layout import DEFAULT_ROOT
+from ..layout import DEFAULT_ROOT, REHEARSAL
 from ..model import checked_name
 
 LINKS = "/run/unikernel-fleet"
@@ -113,9 +114,9 @@ def template_name(root: Path, kind: str) -> str:
     return f"{prefix(root)}-{kind}@.service"
 
 
-def unit_name(root: Path, kind: str, name: str, release: int) -> str:
+def unit_name(root: Path, kind: str, name: str, release: Union[int, str]) -> str:
     """At most 255 characters, as systemd demands; no character of a name needs to be escaped in it."""
-    return f"{prefix(root)}-{kind}@{checked_name(name)}:{int(release)}.service"
+    return f"{prefix(root)}-{kind}@{_instance(name, release)}.service"
 
 
 def slice_name(root: Path) -> str:
@@ -123,8 +124,13 @@ def slice_name(root: Path) -> str:
     return prefix(root).replace("-", "_") + ".slice"
 
 
-def links_folder(root: Path, name: str, release: int) -> Path:
-    return Path(LINKS) / prefix(root) / f"{checked_name(name)}:{int(release)}"
+def links_folder(root: Path, name: str, release: Union[int, str]) -> Path:
+    return Path(LINKS) / prefix(root) / _instance(name, release)
+
+
+def _instance(name: str, release: Union[int, str]) -> str:
+    """What a template's ``%i`` is; a rehearsal has a unit beside those of all releases."""
+    return f"{checked_name(name)}:{REHEARSAL if release == REHEARSAL else int(release)}"
 
 
 def template(root: Path, kind: str, python: str, waiter: Path) -> str:

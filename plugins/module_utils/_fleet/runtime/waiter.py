@@ -23,10 +23,13 @@ Files in the folder of an instance, all of them 0600:
 ``waiter.error``   the traceback of a waiter that failed
 =================  ==========================================================================================
 
-The starter reads one line of JSON from the waiter's standard output: ``started``, ``already`` or ``error``.
+The starter reads lines of JSON from the waiter's standard output: ``ready``, and after its word ``started``; instead
+of either ``error``, and ``already`` where the instance runs. At ``ready`` nothing is left to do but to execute the
+program: its process is there, is on record, and has taken on all that was declared for it. So a starter can have it at
+hand while it still ends another instance, and what cannot be made ready costs no outage.
 
 ``waiter-unit FOLDER`` is the same in the foreground, for a unit of systemd. Its starter has no pipe to it, so it makes
-two named ones in the folder first: ``go`` and ``answer``. The waiter says ``ready`` before it waits for the word.
+two named ones in the folder first: ``go`` and ``answer``.
 """
 
 from __future__ import annotations
@@ -68,6 +71,8 @@ LOOK_MIN_S, LOOK_MAX_S = 0.02, 0.5
 CLONE_NEWNET = 0x40000000
 NOT_STARTED = 127
 """Exit status of a child that could not become the program."""
+TO_BE = "instance-to-be"
+"""Name (of at most 15 bytes, as the kernel keeps it) of a process that is ready and has not been let go."""
 
 
 # --- processes: read by process.py too ------------------------------------------------------------
@@ -97,6 +102,15 @@ def start_ticks_of(stat: list[str]) -> int:
 
 def session_of(stat: list[str]) -> int:
     return int(stat[3])
+
+
+def is_to_be(pid: int) -> bool:
+    """Whether this process only waits to become an instance; to be asked of one that is known to be ours."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return file.read().strip() == TO_BE.encode("ascii")
+    except OSError:
+        return False
 
 
 def boot_id() -> str:
@@ -230,13 +244,16 @@ def wall() -> str:
 
 # --- the child --------------------------------------------------------------------------------------
 
+READY = b"\0"
+"""What a child that is ready says first; a complaint never begins so."""
+
 
 class NotStarted(Exception):
     """The program could not be started; ``str()`` says at which step and why."""
 
 
 def become_program(spec: dict[str, Any], console: int, gate: int, complaints: int) -> NoReturn:
-    """In the child: wait for the record of this process, take on the limits, become the program. Never returns."""
+    """In the child: take on all that was declared, say so, wait at the gate, become the program. Never returns."""
     step = "prepare its process"
     try:
         signal.set_wakeup_fd(-1)
@@ -244,10 +261,13 @@ def become_program(spec: dict[str, Any], console: int, gate: int, complaints: in
             # Not all of them can be set, and Python itself ignores SIGPIPE and SIGXFSZ, which exec would hand on.
             with contextlib.suppress(OSError, ValueError):
                 signal.signal(number, signal.SIG_DFL)
+        with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:
+            file.write(TO_BE)
         os.setsid()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        if os.read(gate, 1) != b"!":
-            os._exit(NOT_STARTED)  # the waiter died before this process was on record: then it must not be
+        environment = {octets(key): octets(value) for key, value in spec["environment"].items()}
+        environment[octets(MARK)] = octets(spec["token"])
+        program, argv = octets(spec["program"]), [octets(word) for word in spec["argv"]]
         nothing = os.open("/dev/null", os.O_RDWR)
         os.dup2(nothing, 0)
         os.dup2(console, 1)
@@ -275,12 +295,14 @@ def become_program(spec: dict[str, Any], console: int, gate: int, complaints: in
             os.setuid(spec["user_id"])
         step = f"enter the folder {spec['directory']}"
         os.chdir(spec["directory"])
+        step = "say that it is ready"
+        os.write(complaints, READY)
+        if os.read(gate, 1) != b"!":
+            os._exit(NOT_STARTED)  # the waiter died, or was told to call it off
         step = f"execute {spec['program']}"
-        environment = {octets(key): octets(value) for key, value in spec["environment"].items()}
-        environment[octets(MARK)] = octets(spec["token"])
         for patience_s in (0.01, 0.03, 0.1, 0.3, 0.0):
             try:
-                os.execve(octets(spec["program"]), [octets(word) for word in spec["argv"]], environment)
+                os.execve(program, argv, environment)
             except OSError as error:
                 # Someone who forked just now may hold the image open for writing until their exec.
                 if error.errno != errno.ETXTBSY or not patience_s:
@@ -318,11 +340,25 @@ def octets(text: str) -> bytes:
 # --- the waiter -------------------------------------------------------------------------------------
 
 
+class Begun:
+    """A child that is on record, and what is held of it until it is the program."""
+
+    def __init__(self, pid: int, gate: int, complaints: int) -> None:
+        self.pid = pid
+        self.gate = gate
+        """Written to, it lets the child go; closed, it ends it."""
+        self.complaints = complaints
+
+
 class Waiter:
     """One instance and its restarts, from the first start until it has ended for good."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, go: Optional[int] = None) -> None:
         self.folder = folder
+        self.go = go
+        """Where the starter's word comes from; None: nobody is asked."""
+        if go is not None:
+            os.set_inheritable(go, False)
         self.boot = self.boot_id_of_starter()
         own = process_stat(os.getpid())
         self.identity = identity_text(os.getpid(), start_ticks_of(own) if own else 0, self.boot)
@@ -352,7 +388,11 @@ class Waiter:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self.console = os.open(self.path(CONSOLE), flags, 0o600)
             self.listen_to_signals()
-            pid = self.launch()
+            begun = self.begin()
+            if self.go is not None and not (say({"ready": self.instance}) and self.heard_go(self.go)):
+                self.call_off(begun)
+                return
+            pid = self.let_go(begun)
         except NotStarted as error:
             answer({"error": str(error)})
             return
@@ -392,6 +432,8 @@ class Waiter:
         stat = process_stat(run["pid"])
         if stat is None or not lives(stat) or start_ticks_of(stat) != run["start_ticks"] or run["boot_id"] != self.boot:
             return None
+        if is_to_be(run["pid"]):
+            return None
         return identity_text(run["pid"], run["start_ticks"], run["boot_id"])
 
     def listen_to_signals(self) -> None:
@@ -416,10 +458,28 @@ class Waiter:
             with contextlib.suppress(BlockingIOError):
                 os.read(self.wakeup, 4096)
 
-    def launch(self) -> int:
-        """Start the program and return its pid; OSError or NotStarted leave no process behind.
+    def heard_go(self, descriptor: int) -> bool:
+        """Wait for the starter's word; False when it is gone, or when we are told to end. A named pipe that never had a
+        writer shows no hang-up, but reads as empty, hence the read before each wait."""
+        os.set_blocking(descriptor, False)
+        poll = select.poll()
+        for watched in (descriptor, self.wakeup):
+            poll.register(watched, select.POLLIN)
+        try:
+            while not self.told_to_end:
+                with contextlib.suppress(BlockingIOError):
+                    return os.read(descriptor, 1) == b"!"
+                poll.poll()
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self.wakeup, 4096)
+        finally:
+            os.close(descriptor)
+        return False
 
-        The child waits at a gate until it is on record durably, and ends by itself when the gate falls shut.
+    def begin(self) -> Begun:
+        """Fork the child and have it ready; OSError or NotStarted leave no process behind.
+
+        The child waits at a gate until it is on record durably and let go, and ends by itself when the gate falls shut.
         So however this process dies, no instance runs of which nobody knows.
         """
         gate, open_gate = os.pipe()
@@ -434,32 +494,53 @@ class Waiter:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(gate)
         os.close(complain)
+        begun = Begun(pid, open_gate, complaints)
         try:
-            try:
-                self.record_start(pid)
-                with contextlib.suppress(BrokenPipeError):
-                    os.write(open_gate, b"!")
-            finally:
-                os.close(open_gate)
+            self.record_start(pid)
         except BaseException:
-            os.waitpid(pid, 0)
-            os.close(complaints)
+            bury(begun)
             raise
-        with open(complaints, "rb") as reader:
-            complaint = reader.read().decode("utf-8", "replace")
+        said = os.read(complaints, 4096)
+        if said != READY:
+            self.give_up(begun, said)
+        return begun
+
+    def let_go(self, begun: Begun) -> int:
+        """Let the child become the program, and return its pid; NotStarted leaves no process behind."""
+        self.started = time.monotonic()
+        with contextlib.suppress(BrokenPipeError):
+            os.write(begun.gate, b"!")
+        complaint = b""
+        while chunk := os.read(begun.complaints, 4096):
+            complaint += chunk
         if complaint:
-            os.waitpid(pid, 0)
-            with contextlib.suppress(OSError):
-                self.record_exit(NOT_STARTED, None, complaint)
-            raise NotStarted(complaint)
-        return pid
+            self.give_up(begun, complaint)
+        os.close(begun.gate)
+        os.close(begun.complaints)
+        return begun.pid
+
+    def launch(self) -> int:
+        return self.let_go(self.begin())
+
+    def give_up(self, begun: Begun, complaint: bytes) -> NoReturn:
+        """A child that could not take on what was declared has said why, and ends."""
+        bury(begun)
+        reason = complaint.lstrip(READY).decode("utf-8", "replace") or "its process ended before it became the program"
+        with contextlib.suppress(OSError):
+            self.record_exit(NOT_STARTED, None, reason)
+        raise NotStarted(reason)
+
+    def call_off(self, begun: Begun) -> None:
+        """The starter did not give its word: then the instance was never started, and nothing shall say it was."""
+        bury(begun)
+        with contextlib.suppress(OSError):
+            os.unlink(self.path(RUN))
 
     def record_start(self, pid: int) -> None:
         stat = process_stat(pid)
         if stat is None:
             raise NotStarted("its process vanished before it became the program")
         self.instance = identity_text(pid, start_ticks_of(stat), self.boot)
-        self.started = time.monotonic()
         write_durably(
             self.path(RUN),
             {
@@ -581,6 +662,13 @@ class Waiter:
         os.replace(temporary, self.path(CONSOLE_BEFORE))
 
 
+def bury(begun: Begun) -> None:
+    """End a child that was not let go."""
+    os.close(begun.gate)
+    os.waitpid(begun.pid, 0)
+    os.close(begun.complaints)
+
+
 def signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -591,20 +679,28 @@ def signal_name(number: int) -> str:
 # --- coming up --------------------------------------------------------------------------------------
 
 
+def say(message: dict[str, str]) -> bool:
+    """Tell the starter; False when nobody listens any more."""
+    try:
+        os.write(1, (json.dumps(message) + "\n").encode("ascii"))
+    except OSError:
+        return False
+    return True
+
+
 def answer(message: dict[str, str]) -> None:
     """Tell the starter, then let go of it: whoever closes its end, or the connection behind it, is no more ours."""
-    with contextlib.suppress(OSError):
-        os.write(1, (json.dumps(message) + "\n").encode("ascii"))
+    say(message)
     nothing = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
     os.close(nothing)
 
 
-def close_inherited() -> None:
+def close_inherited(kept: Optional[int]) -> None:
     """Everything but the standard three: a pipe of Ansible's kept open here would keep its task from ending."""
     for entry in os.listdir("/proc/self/fd"):
-        if int(entry) > 2:
+        if int(entry) > 2 and int(entry) != kept:
             with contextlib.suppress(OSError):
                 os.close(int(entry))
 
@@ -623,32 +719,13 @@ def attend_in_unit(folder: str) -> int:
         )
         return 2
     os.dup2(answers, 1)
-    answers_are_read = True
+    close_inherited(go)
     try:
-        os.write(1, b'{"ready": true}\n')
-    except OSError:
-        answers_are_read = False
-    if not answers_are_read or not heard_go(go):
-        return 0
-    close_inherited()
-    try:
-        Waiter(folder).run()
+        Waiter(folder, go).run()
     except BaseException:
         report_failure(folder)
         return 1
     return 0
-
-
-def heard_go(descriptor: int) -> bool:
-    """Wait for the word; False when the starter is gone. A pipe that never had a writer shows no hang-up, but reads
-    as empty, hence the read before each wait."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    while True:
-        try:
-            return os.read(descriptor, 1) == b"!"
-        except BlockingIOError:
-            poll.poll()
 
 
 def report_failure(folder: str) -> None:
@@ -663,8 +740,8 @@ def report_failure(folder: str) -> None:
 def main(argv: list[str]) -> int:
     """``waiter FOLDER [GO]``: go to the background, in a session of its own, and wait there. Returns at once.
 
-    GO is the number of a descriptor: nothing is begun before a byte comes from it, and nothing at all when it is
-    closed instead. So a starter can have the waiter ready at hand while it still stops another instance.
+    GO is the number of a descriptor: the program is begun when a byte comes from it, and not at all when it is closed
+    instead. Without it, it is begun at once.
     """
     if len(argv) == 2 and argv[0] == "waiter-unit":
         return attend_in_unit(os.path.realpath(argv[1]))
@@ -682,10 +759,9 @@ def main(argv: list[str]) -> int:
             os._exit(0)  # only a session's leader can be given a terminal, and this one ends here
         os.chdir("/")
         os.umask(0o077)
-        if len(argv) == 3 and os.read(int(argv[2]), 1) != b"!":
-            os._exit(0)
-        close_inherited()
-        Waiter(folder).run()
+        go = int(argv[2]) if len(argv) == 3 else None
+        close_inherited(go)
+        Waiter(folder, go).run()
     except BaseException:
         report_failure(folder)
     os._exit(0)

@@ -1,0 +1,55 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an instance is given beyond its image: ports, disks, and a user who may open them; and how it is recorded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Union
+
+from ..layout import NodeLayout
+from ..model import Release
+from ..runtime.ports import Port, ports_of
+from ..runtime.supervisor import ProcessSpec
+from ..runtime.tender_user import tender_user
+from .guest import Guest
+
+RELEASE = "release.json"
+"""In the instance's folder: the release that it is of, so that a lost state can be made good from what runs."""
+CANDIDATES_OOM_SCORE = 500
+"""While two run side by side: when memory runs out, the one that proved itself stays."""
+
+
+def ports(
+    guest: Guest, layout: NodeLayout, name: str, release: Release, label: Union[int, str, None] = None
+) -> tuple[Port, ...]:
+    """Its ports, each with its owner."""
+    if not release.configuration.networks:
+        return ()
+    plain = ports_of(str(layout.root), name, release, guest.port_kind, label)
+    user = tender_user(layout, release)
+    return plain if user is None else tuple(replace(port, owner=user.name) for port in plain)
+
+
+def process(
+    guest: Guest, layout: NodeLayout, name: str, release: Release, image: Path, folder: Path, ports: Sequence[Port]
+) -> ProcessSpec:
+    """How it is run, and as whom."""
+    release = located(layout, name, release)
+    spec = guest.process_spec(name, release, image, folder, ports)
+    user = tender_user(layout, release)
+    return spec if user is None else replace(spec, user_id=user.user_id, group_id=user.group_id)
+
+
+def located(layout: NodeLayout, name: str, release: Release) -> Release:
+    """The release with the path of each disk, also of those that are the unikernel's own."""
+    devices = tuple(
+        replace(device, path=os.path.realpath(device.path) if device.path else str(layout.disk(name, device.name)))
+        for device in release.configuration.block_devices
+    )
+    return replace(release, configuration=replace(release.configuration, block_devices=devices))

@@ -1,0 +1,118 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The disks of guests that are processes of the node: looked at beforehand, made when they are first needed, and copied
+for rehearsals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ..durable import make_folder
+from ..errors import DriverError
+from ..layout import REHEARSAL, NodeLayout
+from ..model import BlockDevice, Release
+from ..runtime import disks, lvm
+from ..runtime.limits import MIB
+from ..runtime.reflink import place, why_no_reflink
+from . import equipment
+
+
+def refusals_of_disks(layout: NodeLayout, name: str, release: Release) -> list[str]:
+    """What forbids the declared block devices here, in clauses."""
+    reasons = []
+    seen: dict[str, str] = {}
+    for declared, device in zip(release.configuration.block_devices, _devices(layout, name, release)):
+        path = str(device.path)
+        if declared.path is not None:
+            fault = disks.why_unfit(declared.path)
+            reasons += [f"its block device {device.name!r}: {declared.path} {fault}"] if fault else []
+        elif Path(path).exists() and disks.size_of(path) != (device.size_mib or 0) * MIB:
+            reasons.append(
+                f"its block device {device.name!r} is declared with {device.size_mib} MiB, and {path} has "
+                f"{disks.size_of(path) / MIB:g} (stop it and resize that file, or declare what it has)"
+            )
+        found = disks.identity(path) or path
+        if found in seen:
+            reasons.append(f"its block devices {seen[found]!r} and {device.name!r} would be one and the same disk")
+        seen[found] = device.name
+    return reasons
+
+
+def make_disks(layout: NodeLayout, name: str, release: Release) -> None:
+    """Those of its own that are not there yet: empty, sparse. DriverError."""
+    for declared, device in zip(release.configuration.block_devices, _devices(layout, name, release)):
+        if declared.size_mib is not None:
+            disks.create(Path(str(device.path)), declared.size_mib)
+
+
+def why_no_copies(layout: NodeLayout, name: str, release: Release) -> list[str]:
+    """What forbids to copy the disks for a rehearsal, in clauses: the release that runs may be writing to them, so only
+    a copy of one moment will do."""
+    reasons = []
+    for device in _devices(layout, name, release):
+        path = str(device.path)
+        found = disks.identity(path)
+        if found is None:
+            continue  # it will be made, empty; so will the copy
+        if found.startswith("device"):
+            fault = lvm.why_no_snapshot(path)
+        else:
+            fault = why_no_reflink(path, str(_nearest(layout.unikernel(name)) / f".{device.name}"))
+        reasons += [f"its block device {device.name!r}: {fault}"] if fault else []
+    return reasons
+
+
+def make_copies(layout: NodeLayout, name: str, release: Release, folder: Path) -> None:
+    """Copies of its disks, in the folder; DriverError."""
+    try:
+        make_folder(folder)
+    except OSError as error:
+        raise DriverError(f"no copies of its disks can be made in {folder}: {error.strerror}") from error
+    for device in _devices(layout, name, release):
+        path, copy = str(device.path), folder / device.name
+        if disks.identity(path) is None and device.size_mib is not None:
+            disks.create(copy, device.size_mib)
+        elif is_volume(path):
+            lvm.take(path, _snapshot_of(path))
+        else:
+            place(path, str(copy), reflink=True)
+
+
+def on_copies(layout: NodeLayout, name: str, release: Release, folder: Path) -> Release:
+    """The release on those copies."""
+    devices = tuple(
+        replace(device, path=_copy_of(str(device.path), folder / device.name), size_mib=None)
+        for device in _devices(layout, name, release)
+    )
+    return replace(release, configuration=replace(release.configuration, block_devices=devices))
+
+
+def remove_copies(layout: NodeLayout, name: str, release: Release) -> None:
+    """Snapshots of volumes; copies of files go with their folder. DriverError."""
+    for device in _devices(layout, name, release):
+        if is_volume(str(device.path)):
+            lvm.remove(str(device.path), _snapshot_of(str(device.path)))
+
+
+def is_volume(path: str) -> bool:
+    return (disks.identity(path) or "").startswith("device")
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or what there is of the way to it: on the same file system, as a rule."""
+    return next(place for place in (folder, *folder.parents) if place.is_dir())
+
+
+def _copy_of(path: str, file: Path) -> str:
+    return lvm.path_of(path, _snapshot_of(path)) if is_volume(path) else str(file)
+
+
+def _snapshot_of(path: str) -> str:
+    return f"{Path(path).name}-fleet-{REHEARSAL}"
+
+
+def _devices(layout: NodeLayout, name: str, release: Release) -> tuple[BlockDevice, ...]:
+    return equipment.located(layout, name, release).configuration.block_devices

@@ -1,0 +1,141 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Updates of data that are cut short: real programs that write to real disks as soon as they run, and the process that
+updates them fails or is killed at each step. Afterwards the disk is as the release that runs left it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.declaration import checks_from
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome, Verdict
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import SnapshotMethod
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.data import DataOptions
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.node import Node
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.proposal import Declaration
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import TrialOptions, locked
+from ansible_collections.unikernel.fleet.tests.support import programs, reflinking
+from ansible_collections.unikernel.fleet.tests.support.disk_program import node_with_disks, writing, written
+from ansible_collections.unikernel.fleet.tests.support.faults import HIT, NOT_HIT, Case, Failing, Fault
+from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
+from ansible_collections.unikernel.fleet.tests.support.real_node import NAME, processes_of, within
+
+MOST_STEPS = 80
+DISK: dict[str, Any] = {"block_devices": [{"name": "data", "size_mib": 1}], "stop_grace_s": 1.0}
+PASSED, FAILED = Verdict(Outcome.PASS, "all well"), Verdict(Outcome.FAIL, "the data is not understood")
+ENDINGS = {"confirmed": PASSED, "rolled back": FAILED}
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload([__name__])
+
+
+def _options(method: SnapshotMethod) -> TrialOptions:
+    return TrialOptions(30.0, checks_from([{"process": {}}], None), data=DataOptions(snapshot=method))
+
+
+def _declared(node: Node, version: str) -> Declaration:
+    image = node.store.add_stream([writing(version).encode("utf-8")])
+    return Declaration(image=image, configuration=dict(DISK))
+
+
+def _module(root: Path, method: SnapshotMethod, ending: str, fault: Fault, number: int) -> None:
+    """An update from its beginning to its end, whichever that is."""
+    failing = Failing(fault, number, enabled=True)
+    try:
+        with locked(node_with_disks(root, failing), NAME, ME) as transaction:
+            trial = transaction.declare(_declared(node_with_disks(root), "two"), _options(method), None).trial
+            if trial is not None and transaction.state.phase is Phase.ON_TRIAL:
+                disk = node_with_disks(root).layout.disk(NAME, "data")
+                within(5.0, lambda: "two" in written(disk))
+                transaction.judge(trial, ENDINGS[ending])
+                if transaction.state.phase is Phase.ON_TRIAL:
+                    transaction.confirm(trial)
+    except FleetError:
+        pass
+    os._exit(HIT if failing.was_hit else NOT_HIT)
+
+
+def _interrupted(root: Path, method: SnapshotMethod, ending: str, fault: Fault, number: int) -> tuple[bool, Case]:
+    node = node_with_disks(root)
+    with locked(node, NAME, ME) as transaction:
+        transaction.declare(_declared(node, "one"), TrialOptions(timeout_s=0.0), None)
+    disk = node.layout.disk(NAME, "data")
+    assert within(5.0, lambda: written(disk) == ["one"])
+    process = _PROCESSES.Process(target=_module, args=(root, method, ending, fault, number))
+    process.start()
+    process.join(30)
+    expected = (-signal.SIGKILL, NOT_HIT) if fault is not Fault.ERROR else (HIT, NOT_HIT)
+    assert process.exitcode in expected, f"{ending} at {number} ended with {process.exitcode}"
+    return process.exitcode != NOT_HIT, _judged(node, root, method, ending, fault, number)
+
+
+def _judged(node: Node, root: Path, method: SnapshotMethod, ending: str, fault: Fault, number: int) -> Case:
+    """As the guard finds it a minute later."""
+    after = guard.sweep(node_with_disks(root, ahead_s=60.0), NAME)
+    disk = node.layout.disk(NAME, "data")
+    lost = []
+    runs = {1: "one", 2: "two"}.get(after.current.number if after.current else 0, "nothing")
+
+    def expected() -> list[str]:
+        ran = written(disk.with_name("data.log"))
+        return ran if runs == "two" else [version for version in ran if version != "two"]
+
+    alive = [instance.release for instance in node.inspect(after) if instance.alive]
+    if after.phase is not Phase.STABLE or after.current is None or alive != [after.current.number]:
+        lost.append(f"it is {after.phase.value}, and {alive} live")
+    if not within(3.0, lambda: written(disk)[-1:] == [runs] and written(disk) == expected()):
+        lost.append(f"{runs} runs on {written(disk)}, after {written(disk.with_name('data.log'))}")
+    left = sorted({path.name for path in disk.parent.iterdir()} - {"data", "data.log"})
+    found = processes_of(root)
+    left += [] if len(found) == 2 else [f"2 processes expected, found {found}"]
+    return Case(f"update of data by {method.value}, {ending}", fault, number, tuple(lost), tuple(left))
+
+
+def cases_of(method: SnapshotMethod, ending: str, fault: Fault, folder: Path) -> Iterator[Case]:
+    for number in range(MOST_STEPS):
+        root = folder / str(number)
+        root.mkdir()
+        try:
+            hit, case = _interrupted(root, method, ending, fault, number)
+        finally:
+            programs.end_all_instances(root)
+        yield case
+        if not hit:
+            return
+    raise AssertionError(f"it has more than {MOST_STEPS} steps")
+
+
+def _counted(cases: list[Case], record_property: Callable[[str, object], None]) -> None:
+    record_property("cases", len(cases))
+    record_property("lost", sum(bool(case.lost) for case in cases))
+    record_property("leftovers", sum(bool(case.leftovers) for case in cases))
+    assert len(cases) >= 15
+    assert not [str(case) for case in cases if case.lost or case.leftovers]
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR, Fault.MODULE_KILLED], ids=lambda fault: fault.value)
+@pytest.mark.parametrize("ending", ["rolled back", pytest.param("confirmed", marks=pytest.mark.long)])
+def test_the_data_is_that_of_the_release_which_runs(
+    ending: str, fault: Fault, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    _counted(list(cases_of(SnapshotMethod.COPY, ending, fault, tmp_path)), record_property)
+
+
+@pytest.mark.skipif(bool(reflinking.why_not()), reason=f"a file system with reflinks: {reflinking.why_not()}")
+@pytest.mark.long
+def test_the_same_by_reflink(record_property: Callable[[str, object], None]) -> None:
+    with reflinking.reflinking_folder() as folder:
+        cases = list(cases_of(SnapshotMethod.REFLINK, "rolled back", Fault.MODULE_KILLED, folder))
+    _counted(cases, record_property)
