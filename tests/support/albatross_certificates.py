@@ -25,7 +25,6 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.a
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.issuing import Credential, tenant
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import Policy
 
-
 _USAGE_OF_A_CA = x509.KeyUsage(
     digital_signature=True,
     content_commitment=True,
