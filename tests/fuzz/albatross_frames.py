@@ -93,7 +93,9 @@ Tree = list[tuple[int, Union["Tree", bytes]]]
 
 
 def tree_of(octets: bytes) -> Tree:
-    return [(octet, tree_of(content) if octet & 0x20 else content) for octet, content in der.elements(octets)]
+    return [
+        (octet, tree_of(content) if octet & 0x20 else content) for octet, content in der.elements(octets, _SEED_OCTETS)
+    ]
 
 
 def octets_of(tree: Tree) -> bytes:

@@ -24,6 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.authority import read_authority
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.issuing import Credential, tenant
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import Policy
+from ansible_collections.unikernel.fleet.tests.support.raw_servers import Behaviour, serving
 
 _USAGE_OF_A_CA = x509.KeyUsage(
     digital_signature=True,
@@ -91,10 +92,12 @@ def tenant_of(folder: Path, issuer: Files, label: str, policy: Policy) -> Files:
 
 
 @contextmanager
-def tls_listener() -> Iterator[tuple[socket.socket, int]]:
-    """A listening socket on loopback, and its port."""
+def tcp_server(behave: Behaviour) -> Iterator[int]:
+    """The port on loopback of a server that does this with each connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener, listener.getsockname()[1]
+        port = listener.getsockname()[1]
+        with serving(listener, behave):
+            yield port
 
 
 def server_context(of: Files, trusted: Files) -> ssl.SSLContext:

@@ -122,3 +122,9 @@ def test_what_harms_a_server_or_a_guest_is_not_sent(name: Name, command: Command
 def test_a_time_is_not_asked_of_a_console_that_it_exhausts() -> None:
     with pytest.raises(Unsendable, match="ask for a count"):
         checked(HELLO, SubscribeConsole(since="20261122030201Z"), V2_6)
+
+
+def test_an_old_server_is_not_asked_for_what_it_does_not_know() -> None:
+    with pytest.raises(Unsendable, match="does not know of inactive consoles"):
+        checked(ROOT, ListInactiveConsoles(), Generation.V2_5)
+    checked(ROOT, ListInactiveConsoles(), V2_6)

@@ -68,7 +68,6 @@ from ansible_collections.unikernel.fleet.tests.support.raw_servers import (
     drip,
     exactly,
     frame_of,
-    serving,
     until_hung_up,
 )
 
@@ -113,7 +112,7 @@ class Installation:
                 with suppress(OSError):
                     connection.unwrap()
 
-        with made.tls_listener() as (listener, port), serving(listener, secured):
+        with made.tcp_server(secured) as port:
             yield port
 
     @contextmanager
@@ -364,7 +363,7 @@ def test_a_tenant_in_the_servers_place_is_found_out_by_the_pin(installation: Ins
 
 
 def test_a_port_where_nobody_listens_is_told(installation: Installation) -> None:
-    with made.tls_listener() as (_listener, port):
+    with made.tcp_server(until_hung_up) as port:
         pass
     with pytest.raises(NotSent, match="cannot be reached"):
         installation.client(port).unikernels()
@@ -379,7 +378,7 @@ def test_a_server_without_tls_1_3_is_not_spoken_to(installation: Installation) -
             context.wrap_socket(plain, server_side=True).close()
 
     refused = pytest.raises(NotSent, match=r"does not agree on TLS 1\.3")
-    with made.tls_listener() as (listener, port), serving(listener, old), refused:
+    with refused, made.tcp_server(old) as port:
         installation.client(port).unikernels()
 
 
@@ -389,7 +388,7 @@ def test_a_server_without_tls_1_3_is_not_spoken_to(installation: Installation) -
 def test_a_handshake_that_never_ends_is_left_in_time(installation: Installation, behave: Behaviour) -> None:
     began = time.monotonic()
     left = pytest.raises(NotSent, match="in time")
-    with made.tls_listener() as (listener, port), serving(listener, behave), left:
+    with left, made.tcp_server(behave) as port:
         installation.client(port, patience=IMPATIENT).unikernels()
     assert time.monotonic() - began < 5
 

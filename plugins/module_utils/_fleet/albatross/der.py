@@ -5,8 +5,8 @@
 """DER as albatross speaks it: kinds of values that write themselves and read themselves, strictly and bounded.
 
 The library asn1crypto reads and writes tags and lengths (its ``parser``); what is within is checked here. Its own
-classes would read times and texts that this protocol allows as errors, would take other encodings than DER, ignore
-octets after a value, and find most errors only when a field is looked at.
+classes would write times without their trailing zeros, take other encodings than DER, pass over octets after a value
+and over surplus fields, and find errors only when a field is looked at.
 
 Every tag of the protocol is below 31, so an identifier is one octet.
 """
@@ -14,7 +14,6 @@ Every tag of the protocol is below 31, so an identifier is one octet.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from ..errors import MissingLibrary
@@ -54,10 +53,13 @@ def element(identifier: int, content: bytes) -> bytes:
     return bytes(parser.emit(identifier >> 6, identifier >> 5 & 1, identifier & 31, content))
 
 
-def elements(octets: bytes) -> Iterator[Element]:
-    """The values that follow each other in some octets, to their very end."""
-    position = 0
-    while position < len(octets):
+def elements(octets: bytes, most: int) -> list[Element]:
+    """The values that follow each other in some octets, to their very end, and no more than so many."""
+    found: list[Element] = []
+    position, end = 0, len(octets)
+    while position < end:
+        if len(found) == most:
+            raise Malformed(f"more than {most} value{'s' * (most != 1)}")
         # The parser copies what it is given. A look that grows with the value keeps a long list of short values, or of
         # long ones, from being copied over and over.
         look = _FIRST_LOOK
@@ -66,28 +68,22 @@ def elements(octets: bytes) -> Iterator[Element]:
                 kind, method, tag, header, content, trailer = parser.parse(octets[position : position + look])
                 break
             except ValueError as error:
-                if position + look >= len(octets):
+                if position + look >= end:
                     raise Malformed(f"cut, or not DER ({error})") from None
                 look *= 16
-        if trailer or tag > 30 or (header[1] & 0x80 and (header[2] == 0 or len(content) < 0x80)):
+        if trailer or tag > 30 or (header[1] > 0x7F and (header[2] == 0 or len(content) < 0x80)):
             raise Malformed("not DER: a length or tag that is not in its shortest form")
         position += len(header) + len(content)
-        yield kind << 6 | method << 5 | tag, content
+        found.append((kind << 6 | method << 5 | tag, content))
+    return found
 
 
 def only(octets: bytes) -> Element:
     """The one value that some octets are."""
-    found = list(at_most(1, elements(octets)))
+    found = elements(octets, 1)
     if not found:
         raise Malformed("nothing where a value belongs")
     return found[0]
-
-
-def at_most(number: int, found: Iterator[Element]) -> Iterator[Element]:
-    for position, item in enumerate(found):
-        if position == number:
-            raise Malformed(f"more than {number} value{'s' * (number != 1)}")
-        yield item
 
 
 class Kind(Generic[T]):

@@ -47,6 +47,8 @@ def checked(name: Name, command: Command, generation: Generation) -> None:
     if isinstance(command, _OF_A_PATH) and name.label is not None:
         # For ':dev' a policy command acts on the root's policy.
         raise _refused(f"{what} needs a path, written with ':' at its end, not {str(name)!r}")
+    if isinstance(command, ListInactiveConsoles) and generation is Generation.V2_5:
+        raise _refused("a server of generation 2.5 does not know of inactive consoles")
     if isinstance(command, AddConsole):
         raise _refused("only albatrossd itself announces consoles")
     if isinstance(command, (Create, Restart, ListUnikernels)) and command.form is not generation:

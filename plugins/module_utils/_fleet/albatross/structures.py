@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Any, Optional, TypeVar, Union
+from collections.abc import Callable
+from typing import Any, TypeVar, Union
 
 from ..errors import InvalidDeclaration
-from .der import Element, Kind, at_most, element, elements
+from .der import Element, Kind, element, elements
 from .errors import Malformed, Unsendable
 
 T = TypeVar("T")
@@ -62,8 +62,8 @@ class ListOf(Kind[tuple[T, ...]]):
             raise Malformed(f"a list of {len(found)}, where at least {self.fewest} belong")
         return tuple(found)
 
-    def _elements(self, content: bytes) -> Iterator[Element]:
-        return at_most(self.most, elements(content))
+    def _elements(self, content: bytes) -> list[Element]:
+        return elements(content, self.most)
 
     def _ordered(self, items: list[bytes]) -> list[bytes]:
         return items
@@ -74,10 +74,9 @@ class SetOf(ListOf[T]):
 
     identifier = SET
 
-    def _elements(self, content: bytes) -> Iterator[Element]:
+    def _elements(self, content: bytes) -> list[Element]:
         # The order of the octets, with their lengths, which come before the content.
-        found = {(identifier, len(octets), octets) for identifier, octets in super()._elements(content)}
-        return ((identifier, octets) for identifier, _length, octets in sorted(found))
+        return sorted(set(super()._elements(content)), key=lambda found: (found[0], len(found[1]), found[1]))
 
     def _ordered(self, items: list[bytes]) -> list[bytes]:
         return sorted(set(items))
@@ -142,21 +141,20 @@ class Record(Kind[T]):
 
     def read(self, identifier: int, content: bytes) -> T:
         values: dict[str, Any] = {}
-        following = at_most(len(self.parts), elements(content))
-        found: Optional[Element] = next(following, None)
+        found = elements(content, len(self.parts))
+        position = 0
         for part in self.parts:
-            if found is not None and found[0] in part.kind.identifiers:
+            if position < len(found) and found[position][0] in part.kind.identifiers:
                 try:
-                    values[part.name] = part.kind.read(*found)
+                    values[part.name] = part.kind.read(*found[position])
                 except Malformed as error:
                     raise error.within(part.name) from None
-                found = next(following, None)
+                position += 1
             elif not part.optional:
-                raise Malformed(
-                    f"{part.name} is missing" if found is None else f"{part.name} is not what belongs there"
-                )
-        if found is not None:
-            raise Malformed(f"the tag {found[0]:#04x} does not belong here")
+                missing = position == len(found)
+                raise Malformed(f"{part.name} is {'missing' if missing else 'not what belongs there'}")
+        if position < len(found):
+            raise Malformed(f"the tag {found[position][0]:#04x} does not belong here")
         return self.cls(**values)
 
 

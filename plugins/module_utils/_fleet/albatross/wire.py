@@ -21,8 +21,8 @@ from .names import Name
 from .structures import Field, Record
 
 LENGTH_OCTETS = 4
-LONGEST_REPLY = 4 << 20
-"""Octets of a frame that holds no image: room for some ten thousand unikernels."""
+LONGEST_REPLY = 2 << 20
+"""Octets of a frame that holds no image: room for some ten thousand unikernels; some seconds to read at the worst."""
 ENVELOPE = 1 << 16
 """Octets that a frame may have beyond the image, or the block of a device, that it carries."""
 _LONGEST_FRAME = 2**31 - 1
