@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import albatross_listing
 import simulated_fleet
 from measuring import Figures, machine, median_of, run
 from update_by_hand import compare_updates
@@ -55,6 +56,7 @@ def main() -> None:
     ):
         print(f"{what:58} {figures.wall_s:8.2f} {figures.cpu_s:8.2f} {figures.memory_mib:8.0f}")
     print(f"{'ratio of the two':58} {ours.wall_s / theirs.wall_s:8.2f}")
+    albatross_listing.main()
 
 
 if __name__ == "__main__":

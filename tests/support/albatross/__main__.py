@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import queue
+import os
 import signal
 from pathlib import Path
 
@@ -35,9 +35,12 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     told = options()
-    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+    # Any thread may be interrupted by a signal; through a pipe the main one hears of it.
+    signals, heard = os.pipe()
+    os.set_blocking(heard, False)
+    signal.set_wakeup_fd(heard)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, lambda number, _frame: signals.put(number))
+        signal.signal(number, lambda _number, _frame: None)
     albatross = Albatross(
         told.folder,
         bridges=told.bridge,
@@ -55,7 +58,7 @@ def main() -> None:
             new.write_text(json.dumps(where), encoding="utf-8")
             new.replace(told.ready)
         while True:
-            number = signals.get()
+            (number,) = os.read(signals, 1)
             if number in (signal.SIGTERM, signal.SIGINT):
                 return
             if number == signal.SIGHUP:

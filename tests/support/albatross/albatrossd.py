@@ -318,7 +318,7 @@ class Albatrossd:
                 self._dump()
                 return
             self._restarting.add(one.name)
-        waiter(one.process.returncode)
+        waiter(one.code)
 
     def _maybe_again(self, one: Running, code: int) -> None:
         """After an end by itself. At once: albatross never waits between two starts."""

@@ -47,6 +47,8 @@ class Running:
     digest: bytes
     process: subprocess.Popen[bytes]
     started: str
+    code: int = 0
+    """How it ended; a negative one is a signal."""
     ended: threading.Event = field(default_factory=threading.Event)
     """The process is reaped, and nothing that it started is left."""
 
@@ -159,10 +161,13 @@ def _reap(running: Running, guest: Guest, console: int) -> None:
     code = running.process.wait()
     # What a guest starts ends with it: nothing of a virtual machine outlives its tender.
     _kill_session(running.process.pid)
-    if guest.target is not None and code == -signal.SIGTERM:
+    if guest.target == "hvt" and code == -signal.SIGTERM:
+        # Its tender catches the signal; solo5-spt dies of it.
+        code = 1
         with suppress(OSError):
-            os.write(console, b"solo5-%s: Exiting on signal 15\n" % guest.target.encode())
+            os.write(console, b"solo5-hvt: Exiting on signal 15\n")
     os.close(console)
+    running.code = code
     running.ended.set()
 
 
