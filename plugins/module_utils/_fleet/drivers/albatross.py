@@ -193,9 +193,11 @@ class AlbatrossDriver:
         """That this is what runs, and nothing else of us."""
         records = self._records(name)
         there = records.of(release.number)
-        if there is None or (there.started, there.running, there.ended) != (info.started, running, ""):
-            record = self._record(name, release, running, info.started)
-            records.begin(replace(record, started=info.started), release, self._verified(name, release))
+        if there is None or (there.running, there.ended) != (running, ""):
+            record = replace(self._record(name, release, running, None), started=info.started)
+            records.begin(record, release, self._verified(name, release))
+        elif there.started != info.started:
+            records.put(replace(there, started=info.started))
         for other in records.all():
             if other.number != release.number and not other.ended:
                 records.put(replace(other, ended="replaced"))
