@@ -170,7 +170,7 @@ fuzz: venv-dev tree ## run the property tests with many more examples, and a mil
 live-test: venv-dev tree ## test against a real server, named by BUILDER_WEB_URL
 	$(PYTEST) tests/live
 
-bench: venv-dev tree ## measure the plan of 1,000 unikernels and one update; prints a table
+bench: venv-dev tree ## measure plans, updates, reverts and swaps (these as root; Solo5's with SOLO5_BIN and SOLO5_IMAGES); prints a table
 	@PATH="$(DEV):$$PATH" $(DEV)/python tests/bench/run.py
 
 # --- Results

@@ -2,17 +2,22 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``make bench``: how long a plan takes for a large fleet, and an update beside a play written by hand."""
+"""``make bench``: how long a plan takes for a large fleet, and an update beside a play written by hand; how soon a
+failed release is replaced; and, as root, what swaps cost in requests."""
 
 from __future__ import annotations
 
 import datetime
 import os
 import shutil
+import statistics
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import failed_verdict
+import many_on_one_node
 import simulated_fleet
 from measuring import Figures, machine, median_of, run
 from update_by_hand import compare_updates
@@ -21,6 +26,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 SIZES = (1000, 4000)
 NODES = 20
 RUNS = 3
+MANY, FORKS = 50, 10
+REVERTS = 20
 
 
 def plan_figures(folder: Path, unikernels: int) -> Figures:
@@ -55,6 +62,16 @@ def main() -> None:
     ):
         print(f"{what:58} {figures.wall_s:8.2f} {figures.cpu_s:8.2f} {figures.memory_mib:8.0f}")
     print(f"{'ratio of the two':58} {ours.wall_s / theirs.wall_s:8.2f}")
+    many = many_on_one_node.deploy(_playbook(), MANY, FORKS)
+    what = f"{MANY} unikernels on one node by one play, {FORKS} forks"
+    print(f"{what:58} {many.wall_s:8.2f} {many.cpu_s:8.2f} {many.memory_mib:8.0f}")
+    print(f"{'the same for each of them':58} {many.wall_s / MANY:8.2f}", flush=True)
+    outages = failed_verdict.outages_s(REVERTS)
+    print(f"{f'failed verdict to an answer of the old, median of {REVERTS}':58} {statistics.median(outages):8.3f}")
+    print(f"{'the same, worst':58} {max(outages):8.3f}", flush=True)
+    # In a process of its own: it goes into a network namespace, and its client must not share an interpreter with this.
+    swaps = "ansible_collections.unikernel.fleet.tests.bench.cut_over"
+    raise SystemExit(subprocess.run([sys.executable, "-m", swaps], check=False).returncode)
 
 
 if __name__ == "__main__":

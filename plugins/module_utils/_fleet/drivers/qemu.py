@@ -26,7 +26,7 @@ from ..runtime import qmp
 from ..runtime.emulator import PATH, Emulator, basic_words, find_emulator
 from ..runtime.ports import Port, PortKind
 from ..runtime.supervisor import ProcessSpec
-from .qemu_exits import CONSOLE_LINES, TRACED, meaning
+from .qemu_exits import CONSOLE_LINES, LAST_WORDS, STATE_TRACED, TRACED, meaning
 from .unix import CONSOLE_BYTES
 
 DEFAULT_MEMORY_MIB = 256
@@ -111,6 +111,7 @@ class QemuGuest:
             umask=0o077,
             cpus=release.configuration.cpus,
             forks=False,
+            last_words=LAST_WORDS,
             restart=release.configuration.restart,
             console_bytes=CONSOLE_BYTES,
             stop_grace_s=release.configuration.stop_grace_s,
@@ -154,6 +155,7 @@ def command_line(
         *("-smp", str(max(1, len(configuration.cpus)))),
         *("-action", "panic=exit-failure", "-device", "pvpanic-pci"),
         *("-trace", f"enable={TRACED}"),
+        *("-trace", f"enable={STATE_TRACED}"),
         *("-qmp", f"unix:{qmp.SOCKET},server=on,wait=off"),
         # signal=off: the console is no terminal, and what comes from the guest is no signal for QEMU.
         *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),

@@ -38,6 +38,9 @@ class ProcessSpec:
     forks: bool = True
     """Whether it may start other processes. Where it cannot, as in the sandbox of a tender, none are looked for in the
     moment between its end and its successor's begin."""
+    last_words: Optional[str] = None
+    """What the program writes to its console when it is about to end: where that takes it more than a few seconds, it
+    hangs, and is killed."""
     network_namespace: Optional[str] = None
     """Path of the network namespace that it lives in (below /run/netns); None: the starter's."""
     oom_score_adj: Optional[int] = None
