@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Union
 
 from .errors import InvalidDeclaration
 from .model import checked_device, checked_name, checked_sha256
@@ -79,6 +80,12 @@ class NodeLayout:
     def rehearsal(self, name: str) -> Path:
         """Folder of what is being rehearsed: none of the instances, and gone with the rehearsal."""
         return self.unikernel(name) / REHEARSAL
+
+    def cores(self, name: str, release: Union[int, str]) -> Path:
+        """Where an instance's tender may leave the core of its guest. Not in the instance's own folder: a tender that
+        is another user passes to this one, and not to those of the records."""
+        label = REHEARSAL if release == REHEARSAL else str(int(release))
+        return self.root / "cores" / checked_name(name) / label
 
     @property
     def store_lock(self) -> Path:

@@ -25,6 +25,7 @@ from ..layout import NodeLayout
 from ..model import Capabilities, Exit, Image, Instance, Release, SwapMethod
 from ..runtime import network
 from ..runtime.bridge import why_no_bridge
+from ..runtime.cores import newest_core, remove_place
 from ..runtime.cut_over import cut_over
 from ..runtime.ip_command import BatchAtHand, program, run_batch
 from ..runtime.ports import Port, PortKind, faults_of_networks
@@ -129,6 +130,9 @@ class ProcessDriver:
             return self._supervisor.tail(self._folder(name, release), lines)
         except OSError as error:
             raise DriverError(f"The console of {name}, release {release}, cannot be read: {error}.") from error
+
+    def core(self, name: str, release: int) -> Optional[Path]:
+        return newest_core(self._layout.cores(name, release))
 
     def _ports(self, name: str, release: Optional[Release]) -> tuple[Port, ...]:
         return () if release is None else equipment.ports(self._guest, self._layout, name, release)
@@ -415,6 +419,7 @@ class ProcessDriver:
         if not self._runs(name, release):
             self._remove_ports(name, release)
         self._supervisor.discard(self._folder(name, release))
+        remove_place(self._layout.cores(name, release))
 
     # --- records ---
 

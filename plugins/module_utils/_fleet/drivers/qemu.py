@@ -209,6 +209,8 @@ def _refusals_of_options(configuration: Configuration) -> list[str]:
         reasons.append("an environment was declared, and a virtual machine has none (use arguments)")
     if configuration.working_directory is not None:
         reasons.append("a working directory was declared, and a virtual machine has none (leave it out)")
+    if configuration.core_dump.enabled:
+        reasons.append("a core was asked for, and only guests of driver solo5 leave one (leave core_dump out)")
     if configuration.limits != Limits():
         reasons.append("limits were declared, and they would bind QEMU instead of its guest (leave them out)")
     words = (*configuration.arguments, *configuration.secret_arguments)
