@@ -167,7 +167,7 @@ fuzz: venv-dev tree ## run the property tests with many more examples, and a mil
 	HYPOTHESIS_PROFILE=fuzz $(PYTEST) -n $(JOBS) tests/unit
 	$(DEV)/python tests/fuzz/albatross_frames.py --jobs $(JOBS)
 
-live-test: venv-dev tree ## test against a real server, named by BUILDER_WEB_URL
+live-test: venv-dev tree ## test against real servers and tenders, as far as the environment names any
 	$(PYTEST) tests/live
 
 bench: venv-dev tree ## measure plans, updates, reverts and swaps (these as root; Solo5's with SOLO5_BIN and SOLO5_IMAGES); prints a table

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import albatross_listing
 import failed_verdict
 import many_on_one_node
 import simulated_fleet
@@ -23,6 +24,7 @@ from measuring import Figures, machine, median_of, run
 from update_by_hand import compare_updates
 
 PROJECT = Path(__file__).resolve().parents[2]
+BENCHES = "ansible_collections.unikernel.fleet.tests.bench"
 SIZES = (1000, 4000)
 NODES = 20
 RUNS = 3
@@ -69,9 +71,12 @@ def main() -> None:
     outages = failed_verdict.outages_s(REVERTS)
     print(f"{f'failed verdict to an answer of the old, median of {REVERTS}':58} {statistics.median(outages):8.3f}")
     print(f"{'the same, worst':58} {max(outages):8.3f}", flush=True)
-    # In a process of its own: it goes into a network namespace, and its client must not share an interpreter with this.
-    swaps = "ansible_collections.unikernel.fleet.tests.bench.cut_over"
-    raise SystemExit(subprocess.run([sys.executable, "-m", swaps], check=False).returncode)
+    albatross_listing.main()
+    # In processes of their own: they go into a network namespace, and their clients must not share an interpreter.
+    for bench in ("cut_over", "rehearsal"):
+        done = subprocess.run([sys.executable, "-m", f"{BENCHES}.{bench}"], check=False)
+        if done.returncode:
+            raise SystemExit(done.returncode)
 
 
 if __name__ == "__main__":

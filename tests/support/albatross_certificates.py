@@ -26,6 +26,18 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.i
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import Policy
 from ansible_collections.unikernel.fleet.tests.support.raw_servers import Behaviour, serving
 
+_USAGE_OF_A_CA = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=True,
+    key_cert_sign=True,
+    crl_sign=True,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 @dataclass(frozen=True)
 class Files:
@@ -51,6 +63,7 @@ def root(folder: Path, name: str = "albatross-ca", days: int = 10, elliptic: boo
     certificate = (
         _certificate(subject, subject, key, days)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_USAGE_OF_A_CA, critical=True)
         .sign(key, _hash(key))
     )
     return stored(folder, name, Credential(pem(certificate), _key_pem(key)))
@@ -64,6 +77,10 @@ def server(folder: Path, issuer: Files, name: str = "albatross-server") -> Files
         _certificate(_name(name), authority.chain[0].subject, key, 10)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.chain[0].public_key()), critical=False
+        )
         .sign(authority.key, _hash(authority.key))
     )
     return stored(folder, name, Credential(pem(certificate), _key_pem(key)))
