@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.declared import (
     names_asked_for,
     names_by_node,
+    places_to_ask,
     read_declarations,
     representatives,
     the_usual_root,
@@ -66,6 +67,7 @@ class ActionModule(ActionBase):
             "asked": asked,
             "roots": roots,
             "names": names_asked_for(declarations),
+            "albatross": places_to_ask(declarations),
             "others": names_by_node(read_declarations(sorted(members.difference(hosts)), variables_of)),
             "elsewhere": [{"node": node, "root": root} for node, root in elsewhere.items()],
             "run": this_run(),

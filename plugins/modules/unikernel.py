@@ -21,6 +21,7 @@ author:
   - The unikernel.fleet authors (@unikernel-fleet)
 requirements:
   - Python 3.9 or newer on the node; nothing else, unless a check needs a library (V(dns) checks need dnspython).
+  - For O(driver=albatross) asn1crypto, and over TLS cryptography, where the task is carried out.
 extends_documentation_fragment:
   - unikernel.fleet.attributes
   - unikernel.fleet.attributes.actiongroup_fleet
@@ -88,10 +89,10 @@ options:
   driver:
     description:
       - What runs the unikernel. V(unix) is a process of the node, V(solo5) a unikernel under a tender of Solo5,
-        V(qemu) a virtual machine.
+        V(qemu) a virtual machine, V(albatross) a unikernel that an albatross server runs, on the node or elsewhere.
       - For the first release, left out means V(unix).
     type: str
-    choices: [unix, solo5, qemu]
+    choices: [unix, solo5, qemu, albatross]
   memory_mib:
     description:
       - Memory in MiB.
@@ -186,6 +187,57 @@ options:
           - The most that it may have, in MiB. It is as large as the guest's memory, so a guest with more is refused.
             Left out, V(64).
         type: int
+  albatross:
+    description:
+      - Where the albatross is that runs it (O(driver=albatross)), and what it is called there.
+      - All but C(add_name) says how albatross is reached. It is no part of any release, is taken over at once, and is
+        not brought back by a rollback. Left out, it stays as it is; for a first release, the Unix sockets of the node.
+      - Another path, or a server on which it does not run, is refused while it runs at the former.
+    type: dict
+    suboptions:
+      path:
+        description: The path of albatross that it lies in, labels with colons between them. Left out, the root path.
+        type: str
+      sockets:
+        description: Folder of albatross' Unix sockets on the node. Left out, V(/run/albatross/util).
+        type: path
+      address:
+        description:
+          - Address of albatross' TLS endpoint, which is then asked instead, from the machine that the task is
+            delegated to.
+        type: str
+      port:
+        description: Port of its TLS endpoint. Left out, 1025.
+        type: int
+      certificates:
+        description:
+          - File, on the machine that asks, of the CA in whose name is asked (the root's or a tenant's), and those
+            above it, in PEM.
+        type: path
+      key:
+        description: File of that CA's private key. One that others may read is refused.
+        type: path
+      server_ca:
+        description: File of the CA whose certificates the TLS endpoint may show.
+        type: path
+      server_certificate:
+        description:
+          - File of the only certificate that it may show. Wanted where tenants hold CAs of the same root, for each of
+            them could stand in for the server.
+        type: path
+      generation:
+        description: Generation of the server, which does not tell it. Left out, V(2.7).
+        type: str
+        choices: ["2.5", "2.6", "2.7"]
+      timeout:
+        description: Seconds that are waited for an answer. Left out, 30.
+        type: float
+      add_name:
+        description:
+          - Albatross puts C(--name=LABEL) before the arguments, as albatross-client has it do unless told otherwise.
+            It is part of a release, as the rest of this is not. Left out, it stays as it is; for a first release,
+            V(false).
+        type: bool
   networks:
     description:
       - The network devices of its guest and the bridges of the node that they are plugged into. The bridges must exist;

@@ -38,6 +38,12 @@ options:
       - How many of the last lines of each unikernel's console to return.
     type: int
     default: 0
+  albatross:
+    description:
+      - Where the albatross is of unikernels that one may run although nobody has deployed them yet, by their names, in
+        the words of the option of the same name of M(unikernel.fleet.unikernel).
+      - What runs there and is not recorded here is reported as C(adoptable).
+    type: dict
 """
 
 EXAMPLES = r"""

@@ -252,7 +252,11 @@ class FakeDriver:
     def core(self, name: str, release: int) -> Optional[Path]:
         return newest_core(self._layout.cores(name, release))
 
-    def fetch_image(self, name: str) -> Optional[tuple[Release, Image]]:
+    def discovered(self, name: str, number: int) -> Optional[Release]:
+        alive = self._machine.alive(name)
+        return self._machine.releases[name, alive[-1]] if alive else None
+
+    def fetch_image(self, name: str, number: int) -> Optional[tuple[Release, Image]]:
         for number in reversed(self._machine.alive(name)):
             release = self._machine.releases[name, number]
             try:

@@ -57,6 +57,10 @@ class NodeLayout:
     def lock(self, name: str) -> Path:
         return self.unikernel(name) / "lock"
 
+    def albatross(self, name: str) -> Path:
+        """Where its albatross is, of a unikernel that is run by one."""
+        return self.unikernel(name) / "albatross.json"
+
     def instance(self, name: str, release: int) -> Path:
         """Folder of the instance of one release: its process, its console, how it ended."""
         return self.unikernel(name) / "instances" / str(int(release))

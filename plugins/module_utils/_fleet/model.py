@@ -222,6 +222,15 @@ class CoreDump:
 
 
 @dataclass(frozen=True)
+class AlbatrossOptions:
+    """What albatross does to a guest besides running it (driver ``albatross``)."""
+
+    add_name: bool = False
+    """It puts ``--name=LABEL`` before the arguments, as albatross-client has it do unless told otherwise; a guest that
+    ends with status 64 is started once more without it."""
+
+
+@dataclass(frozen=True)
 class Limits:
     """What a process may use; None leaves the limit of the machine in force."""
 
@@ -269,6 +278,7 @@ class Configuration:
     limits: Limits = Limits()
     boot: Boot = Boot()
     core_dump: CoreDump = CoreDump()
+    albatross: AlbatrossOptions = AlbatrossOptions()
     restart: RestartPolicy = RestartPolicy.NEVER
     start_order: int = 50
     """0 to 100; lower ones start first at boot."""
@@ -348,11 +358,13 @@ class Instance:
     """False: it lives, but off its bridge: not yet on it, parked for the length of a trial, or taken off it."""
     unreachable: Optional[str] = None
     """Why it is as good as dead although its process lives: its network interface was deleted, for instance."""
+    altered: Optional[str] = None
+    """Something runs under its name that is not as its release says: what somebody else changed, behind our back."""
 
     @property
     def works(self) -> bool:
-        """It lives, and what it needs to be of use is there."""
-        return self.alive and self.unreachable is None
+        """It lives, is what its release says, and what it needs to be of use is there."""
+        return self.alive and self.unreachable is None and self.altered is None
 
 
 @dataclass(frozen=True)
@@ -362,4 +374,7 @@ class Capabilities:
     swap_methods: tuple[str, ...] = ("stop_start",)
     discovers: bool = False
     """It sees instances that we did not start (they can be adopted)."""
+    shared: bool = False
+    """Others start and stop things there as well, under the same names: what they do is drift, and put right when
+    somebody deploys, never by a guard."""
     details: dict[str, Any] = field(default_factory=dict)

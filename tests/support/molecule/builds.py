@@ -18,6 +18,7 @@ import uuid
 from pathlib import Path
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.publishing import Publication, publish
+from ansible_collections.unikernel.fleet.tests.support.albatross.images import image as unikernel
 
 
 def program(name: str, version: int, behaviour: str) -> bytes:
@@ -82,13 +83,15 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("builds", nargs="+", metavar="NAME=VERSION[:BEHAVIOUR]")
     parser.add_argument("--builder-web", action="store_true")
+    parser.add_argument("--solo5", action="store_true", help="as images that the double of albatross runs")
     options = parser.parse_args()
     put, kind = (to_builder_web, "builder_web") if options.builder_web else (to_repository, "repository")
     ids = []
     for build in options.builds:
         name, _unused, what = build.partition("=")
         version, _unused, behaviour = what.partition(":")
-        ids.append(put(options.folder / kind, name, int(version), program(name, int(version), behaviour or "good")))
+        made = program(name, int(version), behaviour or "good")
+        ids.append(put(options.folder / kind, name, int(version), unikernel(made.decode()) if options.solo5 else made))
     print(json.dumps(ids))
     return 0
 

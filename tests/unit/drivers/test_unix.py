@@ -149,7 +149,7 @@ def test_another_release_that_runs_under_the_same_number_is_replaced(node: Node,
         (node.layout.instance(NAME, 1) / "release.json").write_text("{", encoding="ascii")
     second = node.started(node.release(1, arguments=("b",)))
     assert not alive(identity(first)) and second.alive
-    adopted = node.driver.fetch_image(NAME)
+    adopted = node.driver.fetch_image(NAME, 1)
     assert adopted is not None and adopted[0].configuration.arguments == ("b",)
 
 
@@ -312,11 +312,11 @@ def test_a_stopped_instance_can_be_discarded_and_a_live_one_not(node: Node) -> N
 
 def test_what_runs_can_be_adopted_with_its_configuration(node: Node) -> None:
     release = node.release(3, arguments=("--x",), secret_environment={"TOKEN": "t"}, memory_mib=64)
-    assert node.driver.fetch_image(NAME) is None
+    assert node.driver.fetch_image(NAME, 1) is None
     node.started(release)
-    assert node.driver.fetch_image(NAME) == (release, release.image)
+    assert node.driver.fetch_image(NAME, 1) == (release, release.image)
     node.driver.stop(NAME, 3)
-    assert node.driver.fetch_image(NAME) is None
+    assert node.driver.fetch_image(NAME, 1) is None
 
 
 def test_the_image_of_what_runs_comes_back_from_its_process(node: Node, tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_the_image_of_what_runs_comes_back_from_its_process(node: Node, tmp_path
     node.started(release)
     node.layout.image(release.image.sha256).unlink()
     node.layout.instance_image(NAME, 1).unlink()
-    assert node.driver.fetch_image(NAME) == (release, release.image)
+    assert node.driver.fetch_image(NAME, 1) == (release, release.image)
     assert node.store.verify(release.image)
 
 
@@ -334,7 +334,7 @@ def test_the_image_of_what_runs_comes_back_from_its_instances_link(node: Node) -
     release = node.release(1)
     node.started(release)
     node.layout.image(release.image.sha256).unlink()
-    assert node.driver.fetch_image(NAME) == (release, release.image)
+    assert node.driver.fetch_image(NAME, 1) == (release, release.image)
     assert node.store.verify(release.image)
 
 
@@ -345,7 +345,7 @@ def test_an_image_that_is_lost_for_good_is_said_so(node: Node) -> None:
     node.layout.image(release.image.sha256).unlink()
     node.layout.instance_image(NAME, 1).unlink()
     with pytest.raises(DriverError, match="left running"):
-        node.driver.fetch_image(NAME)
+        node.driver.fetch_image(NAME, 1)
     assert node.alive() == [1]
 
 
@@ -353,7 +353,7 @@ def test_a_garbled_record_of_what_runs_is_an_error(node: Node) -> None:
     node.started(node.release(1))
     (node.layout.instance(NAME, 1) / "release.json").write_text('{"number": 1}', encoding="ascii")
     with pytest.raises(DriverError, match=r"cannot be read from .*release\.json.*left running"):
-        node.driver.fetch_image(NAME)
+        node.driver.fetch_image(NAME, 1)
 
 
 # --- refusing ------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from ..model import checked_name, checked_sha256
 from ..releases.plan import UNKNOWN_NODE, Declared
 from ..releases.proposal import Wanted, merged
 from ..sources.protocol import Lookup
+from .albatross import place_of
 from .options import CONFIGURATION, PREFIX, configuration_given
 
 LATEST = "latest"
@@ -35,6 +36,8 @@ class Declaration:
     root: str = DEFAULT_ROOT
     source: Optional[str] = None
     sources: Optional[Mapping[str, Any]] = None
+    albatross: Optional[dict[str, Any]] = None
+    """Where that is, of one that albatross runs."""
 
 
 def read_declarations(
@@ -61,6 +64,7 @@ def declaration_of(host: str, variables: Mapping[str, Any]) -> Declaration:
     declared = Declared(host=host, name=name, node=node)
     root = variables.get(PREFIX + "root") or DEFAULT_ROOT
     try:
+        place = place_of({"driver": variables.get(PREFIX + "driver"), "albatross": variables.get(PREFIX + "albatross")})
         NodeLayout(Path(str(root)))
         declared = replace(
             declared,
@@ -69,10 +73,17 @@ def declaration_of(host: str, variables: Mapping[str, Any]) -> Declaration:
             configuration=configuration_of(variables),
             retry_failed=_flag(variables, "retry_failed"),
             rehearse=_flag(variables, "rehearse"),
+            path=place.path.lower() if place is not None else "",
         )
     except InvalidDeclaration as error:
         return Declaration(replace(declared, error=str(error)), root)
-    return Declaration(declared, root, variables.get(PREFIX + "source"), variables.get(PREFIX + "sources"))
+    return Declaration(
+        declared,
+        root,
+        variables.get(PREFIX + "source"),
+        variables.get(PREFIX + "sources"),
+        dict(variables.get(PREFIX + "albatross") or {}) if place is not None else None,
+    )
 
 
 def configuration_of(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,6 +123,17 @@ def names_asked_for(declarations: Sequence[Declaration]) -> dict[str, list[str]]
         ):
             names[askers[one.declared.node, one.root]].append(one.declared.name)
     return names
+
+
+def places_to_ask(declarations: Sequence[Declaration]) -> dict[str, dict[str, Any]]:
+    """Per host through which a node is asked, where albatross is of those that are declared to run on one: what nobody
+    deployed yet is found by that alone. In the option's own words; the node reads them."""
+    askers = _askers(declarations)
+    places: dict[str, dict[str, Any]] = {}
+    for one in declarations:
+        if one.albatross is not None and one.declared.node != UNKNOWN_NODE and one.declared.error is None:
+            places.setdefault(askers[one.declared.node, one.root], {})[one.declared.name] = one.albatross
+    return places
 
 
 def names_by_node(declarations: Sequence[Declaration]) -> dict[str, list[str]]:

@@ -60,7 +60,7 @@ def specs(options: tuple[Option, ...]) -> dict[str, Any]:
 
 # Left out, a configuration option keeps the value of the running release: hence none of them has a default here.
 CONFIGURATION = (
-    Option("driver", choices=("unix", "solo5", "qemu")),
+    Option("driver", choices=("unix", "solo5", "qemu", "albatross")),
     Option("memory_mib", "int"),
     Option("cpus", "list", elements="int"),
     Option("arguments", "list", elements="str"),
@@ -88,6 +88,23 @@ CONFIGURATION = (
         ),
     ),
     Option("core_dump", "dict", options=(Option("enabled", "bool"), Option("most_mib", "int"))),
+    Option(
+        "albatross",
+        "dict",
+        options=(
+            Option("path"),
+            Option("sockets", "path"),
+            Option("address"),
+            Option("port", "int"),
+            Option("certificates", "path"),
+            Option("key", "path"),
+            Option("server_ca", "path"),
+            Option("server_certificate", "path"),
+            Option("generation", choices=("2.5", "2.6", "2.7")),
+            Option("timeout", "float"),
+            Option("add_name", "bool"),
+        ),
+    ),
     Option(
         "networks",
         "list",
@@ -171,14 +188,18 @@ DECLARED = (
 )
 
 
-PLACE_VARIABLES = tuple(o.variable for o in (NAME, ROOT, STATE, *DECLARED[:1]))
+PLACE_VARIABLES = (*(o.variable for o in (NAME, ROOT, STATE, *DECLARED[:1])), PREFIX + "driver", PREFIX + "albatross")
 """Where a unikernel is, and whether it should be there."""
 
-PLAN_VARIABLES = (
-    *PLACE_VARIABLES,
-    *(o.variable for o in (*DECLARED[1:], *CONFIGURATION)),
-    PREFIX + "retry_failed",
-    PREFIX + "rehearse",
+PLAN_VARIABLES = tuple(
+    dict.fromkeys(
+        (
+            *PLACE_VARIABLES,
+            *(o.variable for o in (*DECLARED[1:], *CONFIGURATION)),
+            PREFIX + "retry_failed",
+            PREFIX + "rehearse",
+        )
+    )
 )
 """All that a plan compares."""
 
@@ -197,6 +218,10 @@ def configuration_given(parameters: dict[str, Any]) -> dict[str, Any]:
     for name in ("limits", "boot", "core_dump"):
         if name in given:
             given[name] = _without_nothing(given[name])
+    # The rest of it says where albatross is, which is no part of a release.
+    added = given.pop("albatross", {}).get("add_name")
+    if added is not None:
+        given["albatross"] = {"add_name": added}
     for name in ("networks", "block_devices"):
         if name in given:
             given[name] = [_without_nothing(device) for device in given[name]]

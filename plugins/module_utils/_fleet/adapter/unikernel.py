@@ -15,6 +15,7 @@ from ..checks.declaration import checks_from
 from ..checks.model import CheckSpec, Schedule, Vantage
 from ..checks.schedule import checked_schedule
 from ..codec import Mismatch, decode
+from ..drivers.albatross_place import Places
 from ..errors import InvalidDeclaration
 from ..layout import NodeLayout
 from ..model import Abi, BuildReference, Device, Image, SnapshotMethod, checked_name, checked_sha256
@@ -29,6 +30,7 @@ from ..releases.state import Holder, State
 from ..releases.transaction import LOCK_WAIT_S, locked
 from ..releases.waiting import standing
 from . import options
+from .albatross import place_of, refuse_another_place
 from .by_guard import answer as answer  # a guard is installed from the files that the module brings along
 from .difference import diff_of
 
@@ -53,15 +55,21 @@ LONGEST_TRIAL_S = 7 * 86400.0
 def declare(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """Carry out what is declared (or only say what would be), and return the module's result."""
     name = checked_name(parameters["name"])
-    node = local_node(NodeLayout(Path(parameters["root"])))
+    layout = NodeLayout(Path(parameters["root"]))
+    place = place_of(parameters)
+    node = local_node(layout, {} if place is None else {name: place})
     declaration = declaration_from(parameters)
     trial = trial_options(parameters, declaration.wanted)
+    if place is not None:
+        refuse_another_place(layout, node.store, name, place)
     if check_mode:
         from ..releases.forecast import forecast
 
         change = forecast(node, name, holder_from(parameters)).declare(declaration, trial, None)
     else:
         with locked(node, name, holder_from(parameters), parameters["lock_timeout"]) as transaction:
+            if place is not None:
+                Places(layout, {name: place}).write(name)
             change = transaction.declare(declaration, trial, functools.partial(arm, node.layout))
     return _result(node, name, change, parameters)
 

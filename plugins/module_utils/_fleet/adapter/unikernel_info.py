@@ -15,18 +15,20 @@ from ..model import checked_name
 from ..releases.node import local_node
 from ..releases.report import node_report
 from . import options
+from .albatross import places_of
 
 ARGUMENTS = (
     options.ROOT,
     options.Option("names", "list", elements="str"),
     options.Option("history", "int", default=0),
     options.Option("console", "int", default=0),
+    options.Option("albatross", "dict"),
 )
 
 
 def inform(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The module's result."""
-    node = local_node(NodeLayout(Path(parameters["root"])))
+    node = local_node(NodeLayout(Path(parameters["root"])), places_of(parameters.get("albatross")))
     names = parameters["names"]
     if names is not None:
         names = tuple(checked_name(name) for name in names)

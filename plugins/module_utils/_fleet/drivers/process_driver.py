@@ -454,13 +454,21 @@ class ProcessDriver:
 
     # --- adopting ---
 
-    def fetch_image(self, name: str) -> Optional[tuple[Release, Image]]:
-        for instance in reversed(self._instances(name)):
-            if instance.alive and instance.serving and instance.identity is not None:
-                release = self._recorded(name, instance.release)
-                self._ensure_image(name, release, instance.identity)
-                return release, release.image
-        return None
+    def discovered(self, name: str, number: int) -> Optional[Release]:
+        found = self._served_by(name)
+        return None if found is None else self._recorded(name, found.release)
+
+    def fetch_image(self, name: str, number: int) -> Optional[tuple[Release, Image]]:
+        found = self._served_by(name)
+        if found is None or found.identity is None:
+            return None
+        release = self._recorded(name, found.release)
+        self._ensure_image(name, release, found.identity)
+        return release, release.image
+
+    def _served_by(self, name: str) -> Optional[Instance]:
+        served = (i for i in reversed(self._instances(name)) if i.alive and i.serving and i.identity is not None)
+        return next(served, None)
 
     def _ensure_image(self, name: str, release: Release, identity: str) -> None:
         """From the store, from the instance's own link to it, or from its process: the kernel keeps a running

@@ -92,6 +92,11 @@ class Driver(Protocol):
         """The file in which an instance that has ended left its guest's memory; None when there is none. It goes with
         the next start or :meth:`discard`, so whoever wants it moves it away before."""
 
-    def fetch_image(self, name: str) -> Optional[tuple[Release, Image]]:
-        """For adoption: the release that a live instance without a state was started from; its image is then in
-        the store. None when there is nothing to adopt."""
+    def discovered(self, name: str, number: int) -> Optional[Release]:
+        """The release that a live instance without a state was started from, as far as it can be told without bringing
+        its image (whose size may be 0: not known yet). ``number`` is for one that has none. Changes nothing. None when
+        there is nothing to adopt."""
+
+    def fetch_image(self, name: str, number: int) -> Optional[tuple[Release, Image]]:
+        """For adoption: the same, whole; its image is then in the store, and it counts as an instance of that
+        release."""

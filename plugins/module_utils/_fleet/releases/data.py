@@ -53,7 +53,7 @@ def claimed(node: Node, name: str, candidate: Optional[Release]) -> Iterator[Non
 def refuse_shared(node: Node, name: str, candidate: Optional[Release]) -> None:
     """ReleaseRefused when a disk is another unikernel's; unreadable states count as whoever's they are."""
     mine = _identities(node, name, candidate)
-    if not mine:
+    if not mine or _of_albatross(candidate):  # which refuses itself what is in use, before it stops anything
         return
     for other in _others(node, name):
         try:
@@ -64,6 +64,8 @@ def refuse_shared(node: Node, name: str, candidate: Optional[Release]) -> None:
                 "or started."
             ) from error
         for release in (state.current, state.trial.candidate if state.trial else None):
+            if _of_albatross(release):
+                continue
             shared = sorted(mine[key] for key in mine.keys() & _identities(node, other, release).keys())
             if shared:
                 raise ReleaseRefused(
@@ -160,15 +162,23 @@ def _shared_with_origin(
 ) -> tuple[str, ...]:
     """Paths of the disks that there are and that both use."""
     before, after = _identities(node, name, origin), _identities(node, name, candidate)
-    return tuple(after[key] for key in after if key in before and disks.identity(after[key]) is not None)
+    there = [key for key in after if key in before]
+    return tuple(after[key] for key in there if _of_albatross(candidate) or disks.identity(after[key]) is not None)
 
 
 def _identities(node: Node, name: str, release: Optional[Release]) -> dict[str, str]:
     """What each disk is, whatever it is called, to its path."""
     if release is None:
         return {}
+    if _of_albatross(release):
+        return {f"albatross {device.path}": str(device.path) for device in release.configuration.block_devices}
     paths = [str(device.path) for device in located(node.layout, name, release).configuration.block_devices]
     return {disks.identity(path) or path: path for path in paths}
+
+
+def _of_albatross(release: Optional[Release]) -> bool:
+    """Its block devices are none of this machine's files, and are named by their labels there."""
+    return release is not None and release.configuration.driver == "albatross"
 
 
 def _others(node: Node, name: str) -> list[str]:

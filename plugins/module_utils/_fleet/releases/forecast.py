@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Optional
 
+from ..drivers.protocol import Driver
 from ..model import Instance, Release
 from . import state as steps
 from .change import Arm, TrialOptions
@@ -42,7 +43,7 @@ class Forecast(Transaction):
         existed = self._journal.exists
         self.state = self._journal.read()
         if not existed:
-            self._adopt()
+            self._adopt(self._node.drivers_of(self.state))
         self.settle()
 
     def settle(self) -> None:
@@ -69,6 +70,12 @@ class Forecast(Transaction):
 
     def _what_runs(self) -> Sequence[Instance]:
         return self._node.inspect(self.state) if self._foreseen is None else self._foreseen
+
+    def _discovered(self, driver: Driver) -> Optional[Release]:
+        found = driver.discovered(self._name, self.state.next_number) if driver.capabilities.discovers else None
+        if found is not None and driver.capabilities.shared:
+            self._foreseen = (Instance(self._name, found.number, True),)
+        return found
 
     def _write(self, state: State) -> None:
         self.state = state

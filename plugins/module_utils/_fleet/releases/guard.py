@@ -50,6 +50,16 @@ def self_test(checks: Sequence[CheckSpec]) -> None:
         CHECKS[spec.kind].bind(spec, Surroundings())
 
 
+def test_of_drivers(node: Node, name: str) -> None:
+    """Raise what would keep this guard from seeing or changing what runs: a state that cannot be read, an albatross
+    that cannot be asked from here, or not with the Python that runs this."""
+    state = node.journal(name).read()
+    node.inspect(state)
+    for driver in node.drivers_of(state):
+        if driver.capabilities.shared:
+            driver.discovered(name, state.next_number)
+
+
 def watch(node: Node, name: str, trial_id: str, on_failure: Callable[[Exception], None] = lambda error: None) -> None:
     """Guard a trial until it has ended, in whatever way. What hinders it is told to ``on_failure`` and tried again;
     raised is only what waiting cannot mend."""

@@ -31,7 +31,7 @@ from ..codec import decode
 from ..durable import make_folder
 from ..errors import Busy, DriverError, FleetError
 from ..layout import NodeLayout
-from .guard import self_test, sweep, watch
+from .guard import self_test, sweep, test_of_drivers, watch
 from .node import Node, local_node
 from .state import Phase, State
 
@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
 def _watch_detached(node: Node, name: str, trial: str) -> int:
     try:
         self_test([decode(CheckSpec, item) for item in json.load(sys.stdin)])
-        node.journal(name).read()
+        test_of_drivers(node, name)
         lock = guard_lock(node.layout, name, trial)
     except (FleetError, OSError, ValueError) as error:
         _say(str(error))
@@ -92,7 +92,7 @@ def _watch_in_unit(node: Node, name: str, trial: str, checks: Path) -> int:
     try:
         with suppress(FileNotFoundError):
             self_test([decode(CheckSpec, item) for item in json.loads(checks.read_bytes())])
-        node.journal(name).read()
+            test_of_drivers(node, name)
         lock = guard_lock(node.layout, name, trial)
         checks.unlink(missing_ok=True)
     except (FleetError, OSError, ValueError) as error:

@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
 from ..clock import Clock, Now, SystemClock
+from ..drivers.albatross_place import Place, Places
 from ..drivers.protocol import Driver
 from ..drivers.registry import open_driver
 from ..errors import DriverError, ImageMissing, Inhibited
@@ -21,6 +22,8 @@ from ..layout import NodeLayout
 from ..model import Instance, Release
 from .journal import Journal
 from .state import State
+
+NO_PLACES: Mapping[str, Place] = {}
 
 
 def _nothing(step: str) -> None:
@@ -37,6 +40,8 @@ class Node:
     clock: Clock = field(default_factory=SystemClock)
     reached: Callable[[str], None] = _nothing
     """Called before and after every effect with the step's name; tests interrupt there."""
+    places: Optional[Places] = None
+    """Where unikernels are that an albatross runs; None: as it is written down."""
 
     def journal(self, name: str) -> Journal:
         return Journal(self.layout, name, self.reached)
@@ -61,7 +66,12 @@ class Node:
         """The drivers that may have instances of this unikernel: those of its releases."""
         releases = [state.current, state.trial.candidate if state.trial else None, *state.kept]
         names = list(dict.fromkeys(r.configuration.driver for r in releases if r is not None))
-        return tuple(self.open_driver(name) for name in names or ["unix"])
+        return tuple(self.open_driver(name) for name in names or [self._driver_of_nothing(state.name)])
+
+    def _driver_of_nothing(self, name: str) -> str:
+        """The driver that may know of what runs without a release of ours."""
+        places = self.places or Places(self.layout)
+        return "unix" if places.of(name) is None else "albatross"
 
     def inspect(self, state: State) -> tuple[Instance, ...]:
         """All instances of this unikernel, whichever driver runs them."""
@@ -72,24 +82,41 @@ class Node:
         return tuple(seen.values())
 
     def ensure_image(self, name: str, release: Release) -> None:
-        """All that the release needs is whole in the store; its image is put back from its instance's own link to it if
-        need be."""
+        """All that the release needs is whole in the store; its image is put back, if need be, from its instance's own
+        link to it, or from what its driver can bring."""
         place = self.check_image(name, release)
-        if place != self.layout.image(release.image.sha256):
+        if place is None and not self._brought_by_driver(name, release):
+            self.store.verify(release.image)  # which says what is missing
+        elif place is not None and place != self.layout.image(release.image.sha256):
             self.store.add_file(place, release.image)
 
-    def check_image(self, name: str, release: Release) -> Path:
-        """Where its image is to be had whole: in the store, or by its instance's own link. ImageMissing where that, or
-        another file that it needs, is not."""
+    def check_image(self, name: str, release: Release) -> Optional[Path]:
+        """Where its image is to be had whole: in the store, or by its instance's own link; None when its driver has to
+        bring it. ImageMissing where it is nowhere, or another file that it needs is not there."""
         for file in release.files[1:]:
             self.store.verify(file)
         try:
             return self.store.verify(release.image)
         except ImageMissing:
             link = self.layout.instance_image(name, release.number)
-            if not link.exists():
-                raise
-            return verified(link, release.image)
+            if link.exists():
+                return verified(link, release.image)
+            if self._known_to_driver(name, release):
+                return None
+            raise
+
+    def _brought_by_driver(self, name: str, release: Release) -> bool:
+        """What runs is somewhere, and some drivers can bring it from there."""
+        driver = self.driver_for(release)
+        if not driver.capabilities.shared or not self._known_to_driver(name, release):
+            return False
+        found = driver.fetch_image(name, release.number)
+        return found is not None and found[1] == release.image
+
+    def _known_to_driver(self, name: str, release: Release) -> bool:
+        driver = self.driver_for(release)
+        found = driver.discovered(name, release.number) if driver.capabilities.shared else None
+        return found is not None and found.image.sha256 == release.image.sha256
 
     def exchange(self, name: str, old: Optional[Release], new: Optional[Release]) -> Optional[Instance]:
         """Make ``new`` run and ``old`` not, also when two drivers are involved. DriverError when it failed."""
@@ -120,10 +147,11 @@ class Node:
         return self.open_driver(release.configuration.driver)
 
 
-def local_node(layout: NodeLayout) -> Node:
-    """This machine."""
+def local_node(layout: NodeLayout, albatross: Mapping[str, Place] = NO_PLACES) -> Node:
+    """This machine. ``albatross``: where that of each unikernel is, as far as it is declared anew."""
     store = ImageStore(layout)
-    return Node(layout=layout, store=store, open_driver=lambda name: open_driver(name, layout, store))
+    places = Places(layout, albatross)
+    return Node(layout, store, lambda name: open_driver(name, layout, store, places), places=places)
 
 
 def living(instances: Sequence[Instance], release: Optional[Release]) -> Optional[Instance]:

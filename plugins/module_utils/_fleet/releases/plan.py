@@ -75,6 +75,8 @@ class Declared:
     retry_failed: bool = False
     rehearse: bool = False
     """Whatever is swapped in is rehearsed first."""
+    path: str = ""
+    """On albatross. It is part of the name from which MACs are derived."""
     error: Optional[str] = None
     """Why its declaration cannot be read."""
 
@@ -234,7 +236,7 @@ def _clashes_of_macs(declared: Sequence[Declared], running: NodeReports) -> dict
         networks = one.configuration.get("networks", release.get("configuration", {}).get("networks")) or ()
         for network in networks:
             if isinstance(network, Mapping) and "name" in network and "bridge" in network:
-                mac = str(network.get("mac") or derived_mac(str(network["name"]), one.name)).lower()
+                mac = str(network.get("mac") or derived_mac(str(network["name"]), one.name, one.path)).lower()
                 holders.setdefault((one.node, str(network["bridge"]), mac), []).append(one.name)
     return {
         (node, name): f"on the bridge {bridge} of {node} the MAC {mac} is declared for {' and '.join(sorted(names))}; "

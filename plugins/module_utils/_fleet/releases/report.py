@@ -29,7 +29,11 @@ def node_report(
     node: Node, names: Optional[Sequence[str]] = None, history_lines: int = 0, console_lines: int = 0
 ) -> dict[str, Any]:
     """What ``unikernel_info`` says of a node: all of its unikernels, or those named, and the node itself."""
+    wanted: Sequence[str]
     wanted = known_names(node) if names is None else names
+    if names is None and node.places is not None:
+        # What an albatross may run and nobody has deployed yet has no folder here.
+        wanted = sorted({*wanted, *node.places.declared})
     return {
         "unikernels": {name: report(node, name, history_lines, console_lines) for name in wanted},
         "node": {"inhibited": _inhibited(node), "boot_id": node.clock.boot_id()},
@@ -69,8 +73,11 @@ def report(node: Node, name: str, history_lines: int = 0, console_lines: int = 0
         "drift": list(drift(node, state, what_runs)),
         "salt": state.salt,
     }
-    if current is None and not node.journal(name).exists and what_runs:
-        result["adoptable"] = _adoptable(node, state)
+    if current is None and state.phase is Phase.STABLE:
+        try:
+            result["adoptable"] = _adoptable(node, state, what_runs)
+        except FleetError as error:
+            return {"name": name, "known": False, "error": str(error)}
     if history_lines:
         from . import history
 
@@ -115,7 +122,8 @@ def drift(node: Node, state: State, what_runs: Sequence[Instance]) -> tuple[str,
     if current is not None and current.running:
         found += _drift_of(current, what_runs)
     expected = current.number if current is not None and current.running else None
-    found += [f"release {i.release} runs and should not" for i in what_runs if i.alive and i.release != expected]
+    for one in (i for i in what_runs if i.alive and i.release != expected):
+        found.append(f"release {one.release} runs and should not" if one.altered is None else one.altered)
     if current is not None and not node.store.holds(current.image.sha256):
         found.append("its image is not in the store any more")
     return tuple(found)
@@ -129,15 +137,21 @@ def _drift_of(current: Release, what_runs: Sequence[Instance]) -> list[str]:
     unreachable = next((i.unreachable for i in mine if i.alive and i.unreachable), None)
     if unreachable is not None:
         return [f"it cannot be reached: {unreachable}"]
+    altered = next((i.altered for i in mine if i.alive and i.altered), None)
+    if altered is not None:
+        return [altered]
     ended = next((i.exit.meaning for i in mine if i.exit), None)
     return ["it does not run" + (f": {ended}" if ended else "")]
 
 
-def _adoptable(node: Node, state: State) -> Optional[dict[str, Any]]:
+def _adoptable(node: Node, state: State, what_runs: Sequence[Instance]) -> Optional[dict[str, Any]]:
+    """What runs and is not ours yet: without a state, or started by others where they start things as well."""
+    lost = bool(what_runs) and not node.journal(state.name).exists
     for driver in node.drivers_of(state):
-        found = driver.fetch_image(state.name)
-        if found is not None:
-            return shown_release(state, found[0])
+        if lost or driver.capabilities.shared:
+            found = driver.discovered(state.name, state.next_number)
+            if found is not None:
+                return shown_release(state, found)
     return None
 
 

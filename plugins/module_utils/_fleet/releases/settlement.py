@@ -144,7 +144,8 @@ def _settle_stable(state: State, what_runs: Sequence[Instance], now: Now) -> tup
     instance = _living(expected, what_runs) if expected is not None else None
     if instance is not None and not instance.serving:
         actions.append(StartCurrent())
-    if expected is not None and instance is None and state.started_boot_id != now.boot_id:
+    taken = any(i.alive and i.altered is not None for i in what_runs)
+    if expected is not None and instance is None and not taken and state.started_boot_id != now.boot_id:
         actions.append(StartCurrent())
     # Last, for it is the least that matters.
     actions += [RemoveSnapshot(snapshot) for snapshot in state.discarded]
@@ -153,7 +154,8 @@ def _settle_stable(state: State, what_runs: Sequence[Instance], now: Now) -> tup
 
 def _strays(expected: Optional[Release], what_runs: Sequence[Instance]) -> tuple[Action, ...]:
     number = expected.number if expected is not None and expected.running else None
-    return tuple(StopStray(i.release) for i in what_runs if i.alive and i.release != number)
+    # What somebody else put there is drift: it is shown, and a deployment puts it right.
+    return tuple(StopStray(i.release) for i in what_runs if i.alive and i.altered is None and i.release != number)
 
 
 def _living(release: Release, what_runs: Sequence[Instance]) -> Optional[Instance]:
@@ -164,6 +166,8 @@ def _lost(release: Release, what_runs: Sequence[Instance]) -> str:
     found = next((i for i in what_runs if i.release == release.number and i.alive), None)
     if found is not None and found.unreachable is not None:
         return f"it was lost during its trial: {found.unreachable}"
+    if found is not None and found.altered is not None:
+        return f"it was changed during its trial: {found.altered}"
     return f"it ended during its trial: {_end_of(release, what_runs)}"
 
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Optional
 
 from ..checks.model import Outcome, Verdict
+from ..drivers.protocol import Driver
 from ..errors import DriverError, FleetError, ImageError, ImageMissing, StateError, TrialRefused
 from ..model import Instance, Release, Snapshot
 from . import data, evidence, rehearsal, state as steps
@@ -24,7 +25,7 @@ from .change import Arm, Change, TrialOptions, is_so
 from .kept_core import KeptCore
 from .lock import exclusive
 from .node import Node, living
-from .proposal import Declaration, Proposal, propose
+from .proposal import Declaration, Proposal, Wanted, propose
 from .refusals import (
     is_to_be_restored,
     kept_release,
@@ -89,7 +90,7 @@ class Transaction:
         existed = self._journal.exists
         self.state = self._journal.open()
         if not existed:
-            self._adopt()
+            self._adopt(self._node.drivers_of(self.state))
         if self.state.phase is not Phase.REHEARSING:
             rehearsal.end(self._node, self._name)  # of a state that was lost
         self.settle()
@@ -167,6 +168,8 @@ class Transaction:
         before = self.state
         if self._trial_is_open:
             self._end_open_trial(options.takeover)
+        if declaration.wanted is not Wanted.ABSENT:
+            self._adopt_from_others()
         proposal = propose(self.state.current, declaration, self.state.next_number)
         if is_so(self.state, proposal, self._what_runs()):
             leftover = data.to_be_removed(self._node, self._name, proposal.candidate, options.data)
@@ -447,10 +450,23 @@ class Transaction:
         self._journal.write(state)
         self.state = state
 
-    def _adopt(self) -> None:
-        state = _adoptable(self._node, self.state, self._holder)
-        if state is not None:
-            self._write(state)
+    def _adopt(self, drivers: Sequence[Driver]) -> None:
+        """What runs without a release of ours becomes one."""
+        for driver in drivers:
+            release = self._discovered(driver)
+            if release is not None:
+                now = self._node.now()
+                self._write(steps.adopted(self.state, release, self._node.clock.wall(), now.boot_id, self._holder))
+                return
+
+    def _discovered(self, driver: Driver) -> Optional[Release]:
+        found = driver.fetch_image(self._name, self.state.next_number) if driver.capabilities.discovers else None
+        return None if found is None else found[0]
+
+    def _adopt_from_others(self) -> None:
+        """Where others start things as well, there may be something although we know that nothing of ours is there."""
+        if self.state.current is None and self.state.phase is Phase.STABLE:
+            self._adopt([driver for driver in self._node.drivers_of(self.state) if driver.capabilities.shared])
 
     def _remove_disks(self) -> None:
         data.remove_disks(self._node, self._name)
@@ -482,17 +498,6 @@ class Transaction:
                 with suppress(FleetError, OSError):
                     for driver in self._node.drivers_of(self.state):
                         driver.discard(self._name, instance.release)
-
-
-def _adoptable(node: Node, state: State, holder: Optional[Holder] = None) -> Optional[State]:
-    for driver in node.drivers_of(state):
-        if not driver.capabilities.discovers:
-            continue
-        found = driver.fetch_image(state.name)
-        if found is not None:
-            now = node.now()
-            return steps.adopted(state, found[0], node.clock.wall(), now.boot_id, holder or Holder())
-    return None
 
 
 def _new_trial_id(wall: str) -> str:
