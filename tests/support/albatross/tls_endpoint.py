@@ -177,7 +177,7 @@ class _Unreadable(Exception):
 
 
 def _command_octets(extension: bytes) -> bytes:
-    _version, command = elements(only(extension)[1])
+    _version, command = elements(only(extension)[1], 2)
     return element(*command)
 
 
