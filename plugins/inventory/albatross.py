@@ -181,7 +181,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     NAME = "unikernel.fleet.albatross"
 
     def verify_file(self, path: str) -> bool:
-        return super().verify_file(path) and path.endswith(("albatross.yml", "albatross.yaml"))
+        base: Any = super()
+        return bool(base.verify_file(path)) and path.endswith(("albatross.yml", "albatross.yaml"))
 
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         super().parse(inventory, loader, path, cache)
@@ -210,27 +211,29 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self.display.warning(f"{path}: {told} Its unikernels are missing from the inventory.")
         if use and not silent:
             # Written when the run ends; what is too old, or was asked past with --flush-cache, is replaced by it.
-            told = [{"node": answer.node, "unikernels": list(answer.unikernels)} for answer in answers]
-            self._cache[key] = {"nodes": declared, "answers": told}
+            keep = [{"node": answer.node, "unikernels": list(answer.unikernels)} for answer in answers]
+            self._cache[key] = {"nodes": declared, "answers": keep}
         return answers
 
     def _add(self, host: Host) -> None:
-        name = self.inventory.add_host(host.name, group=self.inventory.add_group(GROUP))
-        self.inventory.add_host(name, group=self._group(node_group(host.node)))
+        inventory: Any = self.inventory
+        name = inventory.add_host(host.name, group=inventory.add_group(GROUP))
+        inventory.add_host(name, group=self._group(node_group(host.node)))
         above = None
         for group in map(self._group, path_groups(host.path)):
             if above is not None:
-                self.inventory.add_child(above, group)
+                inventory.add_child(above, group)
             above = group
         if above is not None:
-            self.inventory.add_child(above, name)
+            inventory.add_child(above, name)
         variables = {key: _never_a_template(value) for key, value in host.variables.items()}
         for key, value in variables.items():
-            self.inventory.set_variable(name, key, value)
+            inventory.set_variable(name, key, value)
         strict = self.get_option("strict")
         self._set_composite_vars(self.get_option("compose"), variables, name, strict=strict)
         self._add_host_to_composed_groups(self.get_option("groups"), variables, name, strict=strict)
         self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)
 
     def _group(self, name: str) -> str:
-        return str(self.inventory.add_group(self._sanitize_group_name(name)))
+        inventory: Any = self.inventory
+        return str(inventory.add_group(self._sanitize_group_name(name)))

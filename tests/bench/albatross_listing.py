@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How long our client takes to list 200 unikernels in one call: reading included, the server's work left out."""
+"""How long our client takes to hear of 200 unikernels in one call: with its reading, without the server's work."""
 
 from __future__ import annotations
 

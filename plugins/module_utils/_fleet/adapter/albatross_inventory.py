@@ -107,7 +107,9 @@ def _node(entry: Any, where: str, folder: Path) -> AskedNode:
     pinned = entry.get("server_certificate")
     transport = Tls(
         str(entry["address"]),
-        *(folder / str(entry[key]) for key in NEEDED_FOR_TLS),
+        server_ca=folder / str(entry["server_ca"]),
+        certificates=folder / str(entry["certificates"]),
+        key=folder / str(entry["key"]),
         port=_port(entry.get("port", PORT), where),
         server_certificate=folder / str(pinned) if pinned else None,
     )
