@@ -274,7 +274,7 @@ options:
         type: str
   block_devices:
     description:
-      - The block devices of its guest (O(driver=solo5) and O(driver=qemu)), and what lies behind them. A unikernel has
+      - The block devices of its guest (not of a process, O(driver=unix)), and what lies behind them. A unikernel has
         exactly those that its image declares; a virtual machine sees them in this order.
       - A disk belongs to one unikernel and one instance at a time; another's is refused, whatever it is called. So with
         disks there is no C(cut_over).
@@ -293,7 +293,8 @@ options:
         type: int
       path:
         description:
-          - Instead of O(block_devices[].size_mib), a file or a volume (of LVM, or a loop device) that is there.
+          - Instead of O(block_devices[].size_mib), a file or a volume (of LVM, or a loop device) that is there. On
+            albatross the label of one of its block devices, in the same path.
         type: path
   swap:
     description:

@@ -105,7 +105,7 @@ def test_everything_of_a_configuration_reaches_the_server(here: AlbatrossNode) -
         octets,
         cpus=(1, 0),
         networks=(Network("service", BRIDGE, "02:00:00:00:00:01"), Network("management", "br-other")),
-        block_devices=(BlockDevice("storage", "data"),),
+        block_devices=(BlockDevice("storage", path="data"),),
         restart=RestartPolicy.ON_FAILURE,
         start_order=7,
         albatross=AlbatrossOptions(add_name=True),
@@ -185,14 +185,14 @@ def test_memory_that_is_not_there_is_refused(node: AlbatrossNode) -> None:
 def test_block_devices_that_are_missing_or_in_use_are_refused(here: AlbatrossNode) -> None:
     octets = image(LIVES.format(version=1), networks=(), blocks=("storage",))
     assert "there is no block device :data" in refused(
-        here, octets, networks=(), block_devices=(BlockDevice("storage", "data"),)
+        here, octets, networks=(), block_devices=(BlockDevice("storage", path="data"),)
     )
     client = here.place.client()
     client.add_block(here.place.name("data"), 1)
     client.create(here.place.name("other"), UnikernelConfig(blocks=(BlockUse("storage", "data"),), image=octets))
     with pytest.raises(ReleaseRefused, match="block device :data is used by :other"):
         here.driver.validate(
-            NAME, here.release(2, octets, networks=(), block_devices=(BlockDevice("storage", "data"),))
+            NAME, here.release(2, octets, networks=(), block_devices=(BlockDevice("storage", path="data"),))
         )
 
 

@@ -8,6 +8,8 @@ left of it when whoever works on it dies, at every step."""
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +27,11 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.r
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome, Verdict
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_records import Records
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError, ReleaseRefused
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard_install
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.forecast import forecast
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.guard import (
+    test_of_drivers as check_drivers,
+)
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.proposal import Declaration
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.report import report
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase
@@ -372,6 +378,30 @@ def test_a_lost_answer_in_the_middle_of_an_update(
         ended = change.after.ended
         assert ended is not None and ended.outcome == "rolled_back" and "what ran before still runs" in ended.reason
         assert here.runs() == first
+
+
+def test_the_guard_says_before_a_trial_that_its_python_cannot_ask_albatross(here: AlbatrossNode) -> None:
+    """It is run isolated: what the module had may be missing there. -S stands for a Python without the library."""
+    deployed(here)
+    archive = guard_install.install(here.layout)
+    for flags, expected in (("-I", "armed"), ("-IS", "asn1crypto is needed")):
+        asked = subprocess.run(
+            [sys.executable, flags, str(archive), "--root", str(here.layout.root), "watch", NAME, f"no-trial{flags}"],
+            input=b"[]",
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+        assert expected in asked.stdout.decode(), (asked.stdout, asked.stderr)
+
+
+def test_the_guard_says_before_a_trial_that_albatross_does_not_answer(
+    here: AlbatrossNode, albatross: Albatross
+) -> None:
+    deployed(here)
+    albatross.kill_daemon()
+    with pytest.raises(FleetError, match=r"no such socket|Start albatross"):
+        check_drivers(here.node(), NAME)
 
 
 def test_a_place_is_written_down_and_another_path_is_refused(here: AlbatrossNode, albatross: Albatross) -> None:

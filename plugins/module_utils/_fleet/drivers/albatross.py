@@ -31,6 +31,7 @@ from .albatross_place import Place, Places
 from .albatross_records import Attributed, Created, Records, attributed
 from .albatross_refusals import refusals_of_image, refusals_of_options, refusals_of_server
 from .albatross_running import Running, config_of, differences, found_configuration, told, wanted
+from .protocol import Rehearsals
 
 SETTLES_WITHIN_S = 5.0
 """After an answer was lost: the server either carries the request out about now, or never will."""
@@ -66,6 +67,10 @@ class AlbatrossDriver:
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(discovers=True, shared=True, details={"not_known": _NOT_KNOWN_HERE})
+
+    @property
+    def rehearsals(self) -> Optional[Rehearsals]:
+        return None
 
     # --- looking ---
 
@@ -130,11 +135,6 @@ class AlbatrossDriver:
             )
         return place
 
-    @property
-    def rehearsals(self) -> None:
-        """None are offered yet."""
-        return None
-
     def core(self, name: str, release: int) -> None:
         """Albatross keeps none."""
 
@@ -196,9 +196,11 @@ class AlbatrossDriver:
         """That this is what runs, and nothing else of us."""
         records = self._records(name)
         there = records.of(release.number)
-        if there is None or (there.started, there.running, there.ended) != (info.started, running, ""):
-            record = self._record(name, release, running, info.started)
-            records.begin(replace(record, started=info.started), release, self._verified(name, release))
+        if there is None or (there.running, there.ended) != (running, ""):
+            record = replace(self._record(name, release, running, None), started=info.started)
+            records.begin(record, release, self._verified(name, release))
+        elif there.started != info.started:
+            records.put(replace(there, started=info.started))
         for other in records.all():
             if other.number != release.number and not other.ended:
                 records.put(replace(other, ended="replaced"))

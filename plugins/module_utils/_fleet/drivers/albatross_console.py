@@ -29,6 +29,7 @@ KILLED = "Exiting on signal 15"
 _BEFORE_ITS_START = timedelta(seconds=0.5)
 """albatross looks at the clock after it has started something, which may have spoken by then."""
 _MOMENT = timedelta(seconds=0.02)
+_NO_TIME = timedelta()
 
 
 def spoken_by(
@@ -38,13 +39,14 @@ def spoken_by(
     told = client.console(name, MOST_LINES, QUIET_S)
     lines = [(_at(one), one.line.encode("utf-8", "surrogateescape").decode("utf-8", "replace")) for one in told]
     begin = _beginning(lines, record)
-    end = min((_beginning(lines, one) for one in later), default=len(lines))
+    # Where it is not certain whose a line is, it is both theirs: last words matter most, and first ones too.
+    end = min((_beginning(lines, one, _NO_TIME) for one in later), default=len(lines))
     mine = tuple(line for _at, line in lines[begin : max(begin, end)])
     return mine if count is None else mine[-count:] if count > 0 else ()
 
 
-def _beginning(lines: Sequence[tuple[datetime, str]], record: Created) -> int:
-    """The place of its first line."""
+def _beginning(lines: Sequence[tuple[datetime, str]], record: Created, early: timedelta = _MOMENT) -> int:
+    """The place of its first line, which may have come so early."""
     asked = moment(record.asked_at)
     start = moment(record.started) if record.started is not None else None
     since, until = (asked, None) if start is None else (start - _BEFORE_ITS_START, start + _BEFORE_ITS_START)
@@ -54,7 +56,7 @@ def _beginning(lines: Sequence[tuple[datetime, str]], record: Created) -> int:
         return (killed[0] if start is None else killed[-1]) + 1
     if record.order > 1 and start is not None:
         # solo5-spt says nothing when it is killed, and what ended by itself spoke until shortly before.
-        near = [n for n in near if lines[n][0] >= start - _MOMENT]
+        near = [n for n in near if lines[n][0] >= start - early]
     if near:
         return near[0]
     return sum(at < (since if start is None else start) for at, _line in lines)

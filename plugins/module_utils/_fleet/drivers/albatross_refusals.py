@@ -75,11 +75,10 @@ def refusals_of_options(configuration: Configuration, place: Place) -> list[str]
         if network.mac is not None and why_no_mac(network.mac):
             reasons.append(f"the MAC {network.mac} of its network {network.name} {why_no_mac(network.mac)}")
     for device in configuration.block_devices:
-        if device.path is None or not LABEL.fullmatch(device.path):
-            reasons.append(
-                f"its block device {device.name} needs as path the label of a block device that albatross has, and not "
-                f"{device.path or 'a file of its own'}"
-            )
+        if device.path is None:
+            reasons.append(f"its block device {device.name} needs a path: the label of a block device of albatross")
+        elif not LABEL.fullmatch(device.path):
+            reasons.append(f"{device.path!r} is no block device of albatross (the label of one is needed)")
     for kind, names in (
         ("networks", [network.name for network in configuration.networks]),
         ("block devices", [device.name for device in configuration.block_devices]),

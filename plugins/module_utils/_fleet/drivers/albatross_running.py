@@ -81,7 +81,9 @@ def wanted(name: str, place: Place, release: Release) -> Running:
             )
         ),
         blocks=tuple(
-            sorted((WiredBlock(b.name, b.path or "") for b in configuration.block_devices), key=lambda one: one.device)
+            sorted(
+                (WiredBlock(b.name, b.path or b.name) for b in configuration.block_devices), key=lambda one: one.device
+            )
         ),
         arguments=(*configuration.arguments, *configuration.secret_arguments),
         restart=behaviour.restart,

@@ -53,7 +53,7 @@ def claimed(node: Node, name: str, candidate: Optional[Release]) -> Iterator[Non
 def refuse_shared(node: Node, name: str, candidate: Optional[Release]) -> None:
     """ReleaseRefused when a disk is another unikernel's; unreadable states count as whoever's they are."""
     mine = _identities(node, name, candidate)
-    if not mine or _of_albatross(candidate):  # which refuses itself what is in use, before it stops anything
+    if not mine:
         return
     for other in _others(node, name):
         try:
@@ -64,8 +64,6 @@ def refuse_shared(node: Node, name: str, candidate: Optional[Release]) -> None:
                 "or started."
             ) from error
         for release in (state.current, state.trial.candidate if state.trial else None):
-            if _of_albatross(release):
-                continue
             shared = sorted(mine[key] for key in mine.keys() & _identities(node, other, release).keys())
             if shared:
                 raise ReleaseRefused(
@@ -88,6 +86,11 @@ def planned(
     paths = _at_stake(node, name, state.current, candidate, options)
     if not paths or options.snapshot is None:
         return None
+    if _on_albatross(candidate) and options.snapshot is not SnapshotMethod.HOOK:
+        raise ReleaseRefused(
+            f"{name}: its data is on block devices of albatross, of which only a hook could take a snapshot. Nothing "
+            "was stopped or started."
+        )
     faults = snapshots.faults(options.snapshot, paths, options.hook)
     if faults:
         raise ReleaseRefused(
@@ -161,24 +164,28 @@ def _shared_with_origin(
     node: Node, name: str, origin: Optional[Release], candidate: Optional[Release]
 ) -> tuple[str, ...]:
     """Paths of the disks that there are and that both use."""
+    if _on_albatross(origin) and _on_albatross(candidate):
+        both = _devices(origin) & _devices(candidate)
+        return tuple(sorted(both))
     before, after = _identities(node, name, origin), _identities(node, name, candidate)
-    there = [key for key in after if key in before]
-    return tuple(after[key] for key in there if _of_albatross(candidate) or disks.identity(after[key]) is not None)
+    return tuple(after[key] for key in after if key in before and disks.identity(after[key]) is not None)
 
 
 def _identities(node: Node, name: str, release: Optional[Release]) -> dict[str, str]:
     """What each disk is, whatever it is called, to its path."""
-    if release is None:
-        return {}
-    if _of_albatross(release):
-        return {f"albatross {device.path}": str(device.path) for device in release.configuration.block_devices}
+    if release is None or _on_albatross(release):
+        return {}  # whose that is, albatross knows: it lends each to one at a time
     paths = [str(device.path) for device in located(node.layout, name, release).configuration.block_devices]
     return {disks.identity(path) or path: path for path in paths}
 
 
-def _of_albatross(release: Optional[Release]) -> bool:
-    """Its block devices are none of this machine's files, and are named by their labels there."""
+def _on_albatross(release: Optional[Release]) -> bool:
+    """Its disks are no files or volumes of this node."""
     return release is not None and release.configuration.driver == "albatross"
+
+
+def _devices(release: Optional[Release]) -> set[str]:
+    return {str(device.path) for device in release.configuration.block_devices} if release is not None else set()
 
 
 def _others(node: Node, name: str) -> list[str]:

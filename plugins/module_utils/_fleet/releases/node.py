@@ -80,17 +80,18 @@ class Node:
         return tuple(seen.values())
 
     def ensure_image(self, name: str, release: Release) -> None:
-        """All that the release needs is whole in the store; its image is put back, if need be, from its instance's own
-        link to it, or from what its driver can bring."""
+        """All that the release needs is whole in the store; its image is put back from its instance's own link to it if
+        need be."""
         place = self.check_image(name, release)
-        if place is None and not self._brought_by_driver(name, release):
-            self.store.verify(release.image)  # which says what is missing
-        elif place is not None and place != self.layout.image(release.image.sha256):
+        if place is None:
+            self.driver_for(release).fetch_image(name, release.number)
+            self.store.verify(release.image)
+        elif place != self.layout.image(release.image.sha256):
             self.store.add_file(place, release.image)
 
     def check_image(self, name: str, release: Release) -> Optional[Path]:
-        """Where its image is to be had whole: in the store, or by its instance's own link; None when its driver has to
-        bring it. ImageMissing where it is nowhere, or another file that it needs is not there."""
+        """Where its image is to be had whole: in the store, or by its instance's own link; None: where it runs, and its
+        driver can bring it from there. ImageMissing where it, or another file that it needs, is not to be had."""
         for file in release.files[1:]:
             self.store.verify(file)
         try:
@@ -99,22 +100,11 @@ class Node:
             link = self.layout.instance_image(name, release.number)
             if link.exists():
                 return verified(link, release.image)
-            if self._known_to_driver(name, release):
-                return None
-            raise
-
-    def _brought_by_driver(self, name: str, release: Release) -> bool:
-        """What runs is somewhere, and some drivers can bring it from there."""
-        driver = self.driver_for(release)
-        if not driver.capabilities.shared or not self._known_to_driver(name, release):
-            return False
-        found = driver.fetch_image(name, release.number)
-        return found is not None and found[1] == release.image
-
-    def _known_to_driver(self, name: str, release: Release) -> bool:
-        driver = self.driver_for(release)
-        found = driver.discovered(name, release.number) if driver.capabilities.shared else None
-        return found is not None and found.image.sha256 == release.image.sha256
+            driver = self.driver_for(release)
+            found = driver.discovered(name, release.number) if driver.capabilities.shared else None
+            if found is None or found.image.sha256 != release.image.sha256:
+                raise
+            return None
 
     def exchange(self, name: str, old: Optional[Release], new: Optional[Release]) -> Optional[Instance]:
         """Make ``new`` run and ``old`` not, also when two drivers are involved. DriverError when it failed."""
