@@ -265,6 +265,9 @@ def _write_inventory(bed: Bed) -> None:
         "ansible_ssh_args": f"-F {bed.ssh_config}",
         "ansible_ssh_pipelining": True,
         "ansible_python_interpreter": "/usr/bin/python3",
+        # Environment variables that are meant for this machine would hold for the nodes too.
+        "ansible_remote_tmp": "~/.ansible/tmp",
+        "ansible_async_dir": "~/.ansible_async",
     }
     here = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": str(inside)}
     inventory = {
