@@ -339,7 +339,7 @@ def test_a_build_that_crashes_leaves_its_memory_as_evidence(dumping: World) -> N
     assert ended is not None and "the guest aborted (solo5_abort)" in ended.reason
     assert_memory_of_v4_crash(str(ended.evidence))
     until(lambda: version() == "v1")
-    assert not dumping.layout.cores(NAME, 2).exists()
+    assert not dumping.layout.scratch(NAME, 2).exists()
 
 
 def test_so_does_one_that_crashes_in_its_rehearsal(dumping: World) -> None:
@@ -349,7 +349,7 @@ def test_so_does_one_that_crashes_in_its_rehearsal(dumping: World) -> None:
     )
     assert ended.outcome == "refused"
     assert_memory_of_v4_crash(str(ended.evidence))
-    assert version() == "v1" and not (dumping.layout.root / "cores").joinpath(NAME).exists()
+    assert version() == "v1" and not (dumping.layout.root / "scratch").joinpath(NAME).exists()
 
 
 def test_a_core_is_refused_where_there_can_be_none(dumping: World) -> None:

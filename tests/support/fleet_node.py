@@ -38,7 +38,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model impor
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.node import Node
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.proposal import Declaration, Wanted
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Holder
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.cores import newest_core
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.scratch import newest_core
 
 ME = Holder(who="the test")
 
@@ -160,7 +160,7 @@ class FakeRehearsals:
         return self._machine.consoles.get((name, 0), ())[-lines:]
 
     def core(self, name: str) -> Optional[Path]:
-        return newest_core(self._layout.cores(name, REHEARSAL))
+        return newest_core(self._layout.scratch(name, REHEARSAL))
 
     def end(self, name: str) -> None:
         self._machine.rehearsing.pop(name, None)
@@ -250,7 +250,7 @@ class FakeDriver:
         return self._machine.consoles.get((name, release), ())[-lines:]
 
     def core(self, name: str, release: int) -> Optional[Path]:
-        return newest_core(self._layout.cores(name, release))
+        return newest_core(self._layout.scratch(name, release))
 
     def discovered(self, name: str, number: int) -> Optional[Release]:
         alive = self._machine.alive(name)

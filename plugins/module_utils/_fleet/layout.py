@@ -85,11 +85,16 @@ class NodeLayout:
         """Folder of what is being rehearsed: none of the instances, and gone with the rehearsal."""
         return self.unikernel(name) / REHEARSAL
 
-    def cores(self, name: str, release: Union[int, str]) -> Path:
-        """Where an instance's tender may leave the core of its guest. Not in the instance's own folder: a tender that
-        is another user passes to this one, and not to those of the records."""
+    def scratch(self, name: str, release: Union[int, str]) -> Path:
+        """The folder that belongs to the user of an instance. Not within the one of its records: a tender that is
+        another user passes to this one, and not to that."""
         label = REHEARSAL if release == REHEARSAL else str(int(release))
-        return self.root / "cores" / checked_name(name) / label
+        return self.root / "scratch" / checked_name(name) / label
+
+    def scratch_of(self, folder: Path) -> Path:
+        """The same from the folder of its records."""
+        rehearsed = folder.name == REHEARSAL
+        return self.scratch((folder if rehearsed else folder.parent).parent.name, folder.name)
 
     @property
     def store_lock(self) -> Path:

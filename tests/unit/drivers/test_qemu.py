@@ -70,6 +70,9 @@ class Node:
     def folder(self, number: int = 1) -> Path:
         return self.layout.instance(NAME, number)
 
+    def scratch(self, number: int = 1) -> Path:
+        return self.layout.scratch(NAME, number)
+
     def console(self, number: int = 1) -> str:
         return "\n".join(self.driver.console(NAME, number, 100))
 
@@ -261,15 +264,15 @@ def test_a_machine_starts_is_seen_and_stops(machines: Machines) -> None:
     release = machines.release()
     machines.start(release)
     machines.serves()
-    assert qmp.status(node.folder()) == "running"
+    assert qmp.status(node.scratch()) == "running"
     instance = node.instance()
     assert instance.works and (instance.memory_mib or 0) < 128 + qemu.OVERHEAD_MIB
     began = time.monotonic()
     node.driver.swap(NAME, release, None)
     assert time.monotonic() - began < 10 and node.ended() == "QEMU was told to end"
-    assert qmp.status(node.folder()) is None
+    assert qmp.status(node.scratch()) is None
     node.driver.discard(NAME, 1)
-    assert not node.folder().exists()
+    assert not node.folder().exists() and not node.scratch().exists()
 
 
 def test_a_guest_that_listens_is_asked_to_shut_down(machines: Machines) -> None:
@@ -307,8 +310,8 @@ def test_a_guest_that_stands_still_is_as_good_as_dead(machines: Machines, monkey
     release = machines.release()
     first = machines.start(release)
     machines.serves()
-    qmp.ask(machines.node.folder(), "stop", 5.0)
-    assert qmp.status(machines.node.folder()) == "paused"
+    qmp.ask(machines.node.scratch(), "stop", 5.0)
+    assert qmp.status(machines.node.scratch()) == "paused"
     assert machines.node.instance().works  # somebody wished that
     monkeypatch.setitem(qemu.STANDING_STILL, "paused", "its guest stands still")
     instance = machines.node.instance()

@@ -32,7 +32,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.no
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.proposal import Declaration, merged
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Holder
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import TrialOptions, locked
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime import cores, systemd
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime import scratch, systemd
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.detached import DetachedSupervisor
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.supervisor import ProcessSpec
 from ansible_collections.unikernel.fleet.tests.support.programs import end_all_instances, until, write_program
@@ -188,13 +188,13 @@ def test_a_bound_of_nothing_is_no_bound() -> None:
 def test_without_being_asked_for_the_ordinary_tender_runs_and_no_place_is_made(world: World) -> None:
     world.declare("serve")
     spec = json.loads((world.layout.instance(NAME, 1) / "spec.json").read_bytes())
-    assert spec["program"] == str(world.ordinary) and spec["cores"] is None
-    assert not (world.layout.root / "cores").exists()
+    assert spec["program"] == str(world.ordinary) and spec["scratch"] is None
+    assert not (world.layout.root / "scratch").exists()
 
 
 def test_the_core_of_a_failed_trial_is_evidence_and_nobody_elses(world: World) -> None:
     world.declare("serve", core_dump=WANTED)
-    place = world.layout.cores(NAME, 1)
+    place = world.layout.scratch(NAME, 1)
     assert mode(place) & 0o007 == 0 and mode(place.parent) == mode(place.parent.parent) == 0o711
     evidence = world.failed("abort", core_dump=WANTED)
     core = evidence / "core"
@@ -228,14 +228,14 @@ def test_a_release_comes_back_without_when_the_tender_for_it_is_gone(world: Worl
     release = Release(1, Image("0" * 64, 10), decoded({"driver": "solo5", "core_dump": WANTED}))
     world.debug.unlink()
     spec = Solo5Guest(world.layout).process_spec(NAME, release, world.image(), world.layout.instance(NAME, 1), ())
-    assert spec.program == str(world.ordinary) and spec.cores is None
+    assert spec.program == str(world.ordinary) and spec.scratch is None
     assert not any(word.startswith("--dumpcore") for word in spec.argv)
 
 
 def test_restarts_leave_no_more_than_the_newest(world: World) -> None:
-    folder, place = world.layout.instance(NAME, 7), world.layout.cores(NAME, 7)
+    folder, place = world.layout.instance(NAME, 7), world.layout.scratch(NAME, 7)
     script = f"touch {place}/core.solo5-hvt.$$; exit 1"
-    spec = ProcessSpec("/bin/sh", ("tiny", "-c", script), {"PATH": os.environ["PATH"]}, cores=str(place))
+    spec = ProcessSpec("/bin/sh", ("tiny", "-c", script), {"PATH": os.environ["PATH"]}, scratch=str(place))
     quick = {"restart": "always", "restart_delay_s": 0.0, "restart_delay_max_s": 0.0, "restart_limit": 3}
     supervisor = DetachedSupervisor()
     supervisor.start(folder, replace(spec, **quick))
@@ -245,8 +245,8 @@ def test_restarts_leave_no_more_than_the_newest(world: World) -> None:
 
 
 def test_the_sandbox_lets_an_instance_write_to_that_place_and_no_other(tmp_path: Path) -> None:
-    links, place = tmp_path / "links", tmp_path / "cores"
-    spec = ProcessSpec("/bin/true", ("true",), cores=str(place))
+    links, place = tmp_path / "links", tmp_path / "scratch"
+    spec = ProcessSpec("/bin/true", ("true",), scratch=str(place))
     systemd._make_links(links, tmp_path / "records", spec)
     assert {link.name: os.readlink(link) for link in links.iterdir()} == {
         "records": str(tmp_path / "records"),
@@ -256,10 +256,10 @@ def test_the_sandbox_lets_an_instance_write_to_that_place_and_no_other(tmp_path:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user's folder: only root makes one")
 def test_the_place_belongs_to_the_user_of_the_tender_and_is_open_to_nobody_else(tmp_path: Path) -> None:
-    place = tmp_path / "cores" / NAME / "1"
-    cores.make_place(place, 12345)
+    place = tmp_path / "scratch" / NAME / "1"
+    scratch.make_scratch(place, 12345)
     (place / "core.old").touch()
-    cores.make_place(place, 12345)
+    scratch.make_scratch(place, 12345)
     shown = place.stat()
     assert (shown.st_uid, shown.st_gid, stat.S_IMODE(shown.st_mode)) == (12345, os.getegid(), 0o770)
     assert list(place.iterdir()) == []
@@ -309,9 +309,9 @@ def test_what_only_looks_like_a_core_is_not_followed_and_not_kept(tmp_path: Path
 
 
 def test_a_place_is_only_searched_for_files(tmp_path: Path) -> None:
-    assert cores.newest_core(tmp_path / "missing") is None
+    assert scratch.newest_core(tmp_path / "missing") is None
     (tmp_path / "core.link").symlink_to("/etc/passwd")
     (tmp_path / "other").touch()
-    assert cores.newest_core(tmp_path) is None
+    assert scratch.newest_core(tmp_path) is None
     (tmp_path / "core.1").touch()
-    assert cores.newest_core(tmp_path) == tmp_path / "core.1"
+    assert scratch.newest_core(tmp_path) == tmp_path / "core.1"

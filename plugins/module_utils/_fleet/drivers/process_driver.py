@@ -25,11 +25,11 @@ from ..layout import NodeLayout
 from ..model import Capabilities, Exit, Image, Instance, Release, SwapMethod
 from ..runtime import network
 from ..runtime.bridge import why_no_bridge
-from ..runtime.cores import newest_core, remove_place
 from ..runtime.cut_over import cut_over
 from ..runtime.ip_command import BatchAtHand, program, run_batch
 from ..runtime.ports import Port, PortKind, faults_of_networks
 from ..runtime.process import ProcessIdentity, alive, wait_end
+from ..runtime.scratch import newest_core, remove_scratch
 from ..runtime.supervisor import Phase, ProcessSpec, Standing, Supervisor
 from . import equipment
 from .equipment import CANDIDATES_OOM_SCORE, RELEASE
@@ -132,7 +132,7 @@ class ProcessDriver:
             raise DriverError(f"The console of {name}, release {release}, cannot be read: {error}.") from error
 
     def core(self, name: str, release: int) -> Optional[Path]:
-        return newest_core(self._layout.cores(name, release))
+        return newest_core(self._layout.scratch(name, release))
 
     def _ports(self, name: str, release: Optional[Release]) -> tuple[Port, ...]:
         return () if release is None else equipment.ports(self._guest, self._layout, name, release)
@@ -419,7 +419,7 @@ class ProcessDriver:
         if not self._runs(name, release):
             self._remove_ports(name, release)
         self._supervisor.discard(self._folder(name, release))
-        remove_place(self._layout.cores(name, release))
+        remove_scratch(self._layout.scratch(name, release))
 
     # --- records ---
 

@@ -24,10 +24,10 @@ from ..layout import REHEARSAL, NodeLayout
 from ..model import Image, Instance, Release, RestartPolicy
 from ..runtime import namespace, network
 from ..runtime.bridge import bridge, looking_addresses
-from ..runtime.cores import newest_core, remove_place
 from ..runtime.ip_command import IpError, program
 from ..runtime.ports import Port, quarantine_namespace_of
 from ..runtime.quarantine import quarantine
+from ..runtime.scratch import newest_core, remove_scratch
 from ..runtime.supervisor import Phase, Supervisor
 from . import equipment
 from .equipment import CANDIDATES_OOM_SCORE, RELEASE
@@ -144,7 +144,7 @@ class ProcessRehearsals:
             raise DriverError(f"The console of the rehearsal of {name} cannot be read: {error}.") from error
 
     def core(self, name: str) -> Optional[Path]:
-        return newest_core(self._layout.cores(name, REHEARSAL))
+        return newest_core(self._layout.scratch(name, REHEARSAL))
 
     def end(self, name: str) -> None:
         folder = self._layout.rehearsal(name)
@@ -156,7 +156,7 @@ class ProcessRehearsals:
         with suppress(OSError, ValueError):  # without a record, nothing of it was made
             remove_copies(self._layout, name, codec.decode(Release, json.loads((folder / RELEASE).read_bytes())))
         try:
-            remove_place(self._layout.cores(name, REHEARSAL))
+            remove_scratch(self._layout.scratch(name, REHEARSAL))
             self._supervisor.discard(folder)
         except OSError as error:
             raise DriverError(

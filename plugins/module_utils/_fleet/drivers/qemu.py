@@ -58,6 +58,7 @@ class QemuGuest:
     port_kind = PortKind.TAP
 
     def __init__(self, layout: NodeLayout, files: Files) -> None:
+        self._layout = layout
         self._record = layout.probe(self.driver)
         self._files = files
 
@@ -99,15 +100,17 @@ class QemuGuest:
     ) -> ProcessSpec:
         initrd = release.configuration.boot.initrd
         emulator = find_emulator(self._record)
+        scratch = str(self._layout.scratch_of(folder))
         return ProcessSpec(
             program=emulator.program,
             argv=command_line(
                 emulator, name, release.configuration, image, self._files.verify(initrd) if initrd else None, ports
             ),
             # QEMU keeps what a guest writes to the disk that it boots from in a file without a name, there.
-            environment={"PATH": PATH, "TMPDIR": str(folder.absolute()), "LC_ALL": "C"},
+            environment={"PATH": PATH, "TMPDIR": scratch, "LC_ALL": "C"},
             # The socket's path is relative, since its whole one may be too long for a socket.
-            directory=str(folder.absolute()),
+            directory=scratch,
+            scratch=scratch,
             umask=0o077,
             cpus=release.configuration.cpus,
             forks=False,
@@ -130,12 +133,12 @@ class QemuGuest:
         return replace(exit, meaning=meaning(exit.status, own_words, said) + (f";{remark}" if remark else ""))
 
     def trouble(self, folder: Path) -> Optional[str]:
-        status = qmp.status(folder)
+        status = qmp.status(self._layout.scratch_of(folder))
         found = STANDING_STILL.get(status) if status is not None else None
         return None if found is None else f"{found}, though its QEMU lives ({status}); it has to be started anew"
 
     def ask_to_end(self, release: Release, folder: Path) -> bool:
-        return release.configuration.boot.power_button and qmp.press_power_button(folder)
+        return release.configuration.boot.power_button and qmp.press_power_button(self._layout.scratch_of(folder))
 
 
 def command_line(

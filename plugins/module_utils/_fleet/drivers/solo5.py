@@ -106,14 +106,14 @@ class Solo5Guest:
         path, dumps = self._tender(configuration, abi.target)
         if path is None:
             raise DriverError(why_no_tender(self._layout, abi.target))
-        cores = str(self._layout.cores(name, folder.name)) if dumps else None
+        scratch = str(self._layout.scratch_of(folder)) if dumps else None
         limits = rlimits(configuration)
         limits.pop("RLIMIT_DATA", None)  # the guest's memory is fixed by its tender, and is memory of the process
         return ProcessSpec(
             program=path,
-            argv=tender_arguments(os.path.basename(path), configuration, str(image), ports, cores),
+            argv=tender_arguments(os.path.basename(path), configuration, str(image), ports, scratch),
             environment={"PATH": PATH, "UNIKERNEL_NAME": name},
-            cores=cores,
+            scratch=scratch,
             cpus=configuration.cpus,
             limits=limits,
             forks=False,

@@ -33,8 +33,8 @@ from ..errors import DriverError
 from ..model import Exit
 from . import waiter
 from .console import last_lines
-from .cores import make_place
 from .process import ProcessIdentity, alive, readings, send, wait_end
+from .scratch import make_scratch
 from .supervisor import Phase, ProcessSpec, Standing, nothing
 from .waiter_source import waiter_code
 
@@ -73,8 +73,8 @@ class DetachedSupervisor:
             self.stop(folder)  # a waiter may be pausing before a restart, or leftovers may still run
         written = {**codec.encode(spec), "token": secrets.token_hex(16), "boot_id": waiter.boot_id()}
         try:
-            if spec.cores is not None:
-                make_place(Path(spec.cores), spec.user_id)
+            if spec.scratch is not None:
+                make_scratch(Path(spec.scratch), spec.user_id)
             write_durably(folder / waiter.SPEC, json.dumps(written).encode("ascii"))
             (folder / waiter.STOPPING).unlink(missing_ok=True)
         except OSError as error:

@@ -28,8 +28,8 @@ class ProcessSpec:
     directory: str = "/"
     writable: tuple[str, ...] = ()
     """Places that it may write to besides its own folder and ``directory``, where the supervisor forbids all others."""
-    cores: Optional[str] = None
-    """A folder of its user's in which it may leave a core. Emptied before each start, so that the newest one stays."""
+    scratch: Optional[str] = None
+    """A folder of its user's own (see ``scratch.py``). It is made anew for each start, and empty at each restart."""
     umask: int = 0o022
     cpus: tuple[int, ...] = ()
     limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)

@@ -169,8 +169,8 @@ def _make_links(links: Path, folder: Path, spec: ProcessSpec) -> None:
 
 
 def _places(spec: ProcessSpec) -> tuple[str, ...]:
-    cores = () if spec.cores is None else (spec.cores,)
-    return (spec.directory, *spec.writable, *cores)
+    scratch = () if spec.scratch is None else (spec.scratch,)
+    return (spec.directory, *spec.writable, *scratch)
 
 
 def _make_pipes(folder: Path) -> tuple[int, int]:

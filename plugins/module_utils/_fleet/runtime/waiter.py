@@ -523,11 +523,11 @@ class Waiter:
 
     def launch(self) -> int:
         """Again, after it had ended: a core of that goes, or each restart would add one to the disk."""
-        cores = self.spec.get("cores")
-        if cores is not None:
+        scratch = self.spec.get("scratch")
+        if scratch is not None:
             with contextlib.suppress(OSError):
-                for entry in os.listdir(cores):
-                    os.unlink(os.path.join(cores, entry))
+                for entry in os.listdir(scratch):
+                    os.unlink(os.path.join(scratch, entry))
         return self.let_go(self.begin())
 
     def give_up(self, begun: Begun, complaint: bytes) -> NoReturn:
