@@ -170,7 +170,7 @@ fuzz: venv-dev tree ## run the property tests with many more examples, and a mil
 live-test: venv-dev tree ## test against real servers and tenders, as far as the environment names any
 	$(PYTEST) tests/live
 
-bench: venv-dev tree ## measure the plan of 1,000 unikernels and one update; prints a table
+bench: venv-dev tree ## measure plans, updates, reverts and swaps (these as root; Solo5's with SOLO5_BIN and SOLO5_IMAGES); prints a table
 	@PATH="$(DEV):$$PATH" $(DEV)/python tests/bench/run.py
 
 # --- Results

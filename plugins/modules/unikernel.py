@@ -170,6 +170,23 @@ options:
           - The guest shuts down when its power button is pressed (ACPI). A stop then does that, and waits for
             O(stop_grace) before it ends the machine. Left out, V(false), since most unikernels do not listen.
         type: bool
+  core_dump:
+    description:
+      - Whether a guest that gives up (an abort or a trap) leaves its memory in a core, which is then a part of the
+        evidence of its failed trial. For O(driver=solo5), an image for C(hvt), and a tender with the module
+        C(dumpcore), C(solo5-hvt-debug) as a rule; elsewhere it is refused. What is left out in it has its default.
+      - The core B(holds every secret of the guest). Nobody but root may read it on the node. That tender also runs
+        without the seccomp filter of its own that C(solo5-hvt) has.
+    type: dict
+    suboptions:
+      enabled:
+        description: Whether it leaves one. Left out, V(false).
+        type: bool
+      most_mib:
+        description:
+          - The most that it may have, in MiB. It is as large as the guest's memory, so a guest with more is refused.
+            Left out, V(64).
+        type: int
   albatross:
     description:
       - Where the albatross is that runs it (O(driver=albatross)), and what it is called there.

@@ -87,7 +87,7 @@ class _Ours:
     def __init__(self, folder: Path, server: http.server.HTTPServer, playbook: str) -> None:
         self._repository = folder / "repository"
         self._environment = _environment()
-        port = _free_port()
+        port = free_port()
         variables = {
             "unikernel_node": "node",
             "unikernel_root": str(folder / "node"),
@@ -102,7 +102,7 @@ class _Ours:
             "unikernel_consecutive": 1,
             "unikernel_delays": [0.1],
         }
-        hosts = {"node": _local()}
+        hosts = {"node": local()}
         inventory = folder / "ours.json"
         inventory.write_text(
             json.dumps({"unikernel_nodes": {"hosts": hosts}, "unikernels": {"hosts": {"service": variables}}})
@@ -122,13 +122,13 @@ class _Ours:
 class _ByHand:
     def __init__(self, folder: Path, server: http.server.HTTPServer, playbook: str) -> None:
         folder.mkdir()
-        port = _free_port()
+        port = free_port()
         for version in (1, 2):
             (folder / f"version{version}").write_text(program(version), encoding="utf-8")
         (folder / "restart").write_text(RESTART.format(folder=folder, port=port), encoding="utf-8")
         (folder / "restart").chmod(0o755)
         (folder / "play.yml").write_text(HANDWRITTEN, encoding="utf-8")
-        (folder / "inventory.json").write_text(json.dumps({"all": {"hosts": {"node": _local()}}}))
+        (folder / "inventory.json").write_text(json.dumps({"all": {"hosts": {"node": local()}}}))
         self._folder = folder
         self._url = f"http://127.0.0.1:{server.server_port}/hand/version"
         self._command = [playbook, "-i", str(folder / "inventory.json"), str(folder / "play.yml")]
@@ -142,7 +142,7 @@ class _ByHand:
         os.kill(int((self._folder / "pid").read_text()), 15)
 
 
-def _local() -> dict[str, str]:
+def local() -> dict[str, str]:
     return {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
 
 
@@ -162,7 +162,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         """Nothing: the table is the output."""
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -57,6 +58,13 @@ PROCESS = {"process": {}, "name": "the process lives"}
 QUICK = Schedule(deadline_s=4.0, stable_for_s=0.3, consecutive=2, delays_s=(0.1, 0.2), interval_s=0.1)
 
 
+def debug_tender() -> Optional[Path]:
+    """The tender that can leave cores: beside the ordinary one, or beside the file that this is a link to."""
+    ordinary = Path(str(TENDERS)) / "solo5-hvt"
+    beside = [folder / "solo5-hvt-debug" for folder in (ordinary.parent, ordinary.resolve().parent)]
+    return next((path for path in beside if os.access(path, os.X_OK)), None)
+
+
 class World:
     """A node with one unikernel, its driver and its guard, on a bridge of its own."""
 
@@ -66,6 +74,9 @@ class World:
         self.layout = NodeLayout(root / "state")
         self.layout.root.mkdir()
         tenders = {name: str(Path(TENDERS) / f"solo5-{name}") for name in ("spt", "hvt")}
+        debug = debug_tender()
+        if debug is not None:
+            tenders["hvt-debug"] = str(debug)
         self.layout.tenders.write_text(json.dumps(tenders), encoding="utf-8")
         self.store = ImageStore(self.layout)
         self.driver = ProcessDriver(Solo5Guest(self.layout), self.layout, self.store, DetachedSupervisor())
@@ -288,4 +299,62 @@ def test_what_cannot_run_is_refused_and_nothing_is_stopped(
     world.deployed("v1")
     with pytest.raises(ReleaseRefused, match=reason):
         world.declare("v2", **configuration)
+    assert version() == "v1"
+
+
+# --- cores ------------------------------------------------------------------------------------------------------
+
+CORE = {"enabled": True, "most_mib": 32}
+
+
+@pytest.fixture
+def dumping(lab: Lab, tmp_path: Path) -> Iterator[World]:
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        pytest.skip("cores of guests for hvt: /dev/kvm is not there or may not be used")
+    if debug_tender() is None:
+        pytest.skip("cores of guests for hvt: there is no solo5-hvt-debug beside solo5-hvt in SOLO5_BIN")
+    made = World(tmp_path, "hvt")
+    lab.watch_over(made.layout.root, NAME)
+    yield made
+    end_all_instances(tmp_path)
+
+
+def assert_memory_of_v4_crash(evidence: str) -> None:
+    core = Path(evidence, "core")
+    content = core.read_bytes()
+    assert content[:4] == b"\x7fELF" and content[16:18] == b"\x04\x00", "an ELF file of type ET_CORE"
+    assert len(content) > 32 << 20 > core.stat().st_blocks * 512, "all of its memory, with holes"
+    assert b"httpd: ready v4-crash" in content or b"v4-crash" in content
+    assert stat.S_IMODE(core.stat().st_mode) == 0o600
+    report = json.loads(Path(evidence, "report.json").read_bytes())
+    assert report["core"]["file"] == "core" and report["core"]["size"] == len(content)
+
+
+def test_a_build_that_crashes_leaves_its_memory_as_evidence(dumping: World) -> None:
+    dumping.deployed("v1", core_dump=CORE)
+    dumping.declare("v4-crash")
+    until(lambda: len(dumping.alive()) == 0, within_s=15.0)
+    with locked(dumping.node, NAME, Holder(who="the guard")) as transaction:
+        ended = transaction.state.ended
+    assert ended is not None and "the guest aborted (solo5_abort)" in ended.reason
+    assert_memory_of_v4_crash(str(ended.evidence))
+    until(lambda: version() == "v1")
+    assert not dumping.layout.scratch(NAME, 2).exists()
+
+
+def test_so_does_one_that_crashes_in_its_rehearsal(dumping: World) -> None:
+    dumping.deployed("v1")
+    ended = dumping.judged(
+        dumping.declare("v4-crash", core_dump=CORE, rehearse=replace(QUICK, deadline_s=6.0, stable_for_s=4.0))
+    )
+    assert ended.outcome == "refused"
+    assert_memory_of_v4_crash(str(ended.evidence))
+    assert version() == "v1" and not (dumping.layout.root / "scratch").joinpath(NAME).exists()
+
+
+def test_a_core_is_refused_where_there_can_be_none(dumping: World) -> None:
+    dumping.deployed("v1")
+    dumping.target = "spt"
+    with pytest.raises(ReleaseRefused, match="is for spt, whose tender leaves none"):
+        dumping.declare("v2", core_dump=CORE)
     assert version() == "v1"

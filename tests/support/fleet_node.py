@@ -27,7 +27,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors impo
     ReleaseRefused,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.images.store import ImageStore
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import NodeLayout
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import REHEARSAL, NodeLayout
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import (
     Capabilities,
     Exit,
@@ -38,6 +38,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model impor
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.node import Node
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.proposal import Declaration, Wanted
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Holder
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.scratch import newest_core
 
 ME = Holder(who="the test")
 
@@ -158,6 +159,9 @@ class FakeRehearsals:
     def console(self, name: str, lines: int) -> tuple[str, ...]:
         return self._machine.consoles.get((name, 0), ())[-lines:]
 
+    def core(self, name: str) -> Optional[Path]:
+        return newest_core(self._layout.scratch(name, REHEARSAL))
+
     def end(self, name: str) -> None:
         self._machine.rehearsing.pop(name, None)
         self._reached("stopped the rehearsal")
@@ -244,6 +248,9 @@ class FakeDriver:
 
     def console(self, name: str, release: int, lines: int) -> tuple[str, ...]:
         return self._machine.consoles.get((name, release), ())[-lines:]
+
+    def core(self, name: str, release: int) -> Optional[Path]:
+        return newest_core(self._layout.scratch(name, release))
 
     def discovered(self, name: str, number: int) -> Optional[Release]:
         alive = self._machine.alive(name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Union
 
 from .errors import InvalidDeclaration
 from .model import checked_device, checked_name, checked_sha256
@@ -83,6 +84,17 @@ class NodeLayout:
     def rehearsal(self, name: str) -> Path:
         """Folder of what is being rehearsed: none of the instances, and gone with the rehearsal."""
         return self.unikernel(name) / REHEARSAL
+
+    def scratch(self, name: str, release: Union[int, str]) -> Path:
+        """The folder that belongs to the user of an instance. Not within the one of its records: a tender that is
+        another user passes to this one, and not to that."""
+        label = REHEARSAL if release == REHEARSAL else str(int(release))
+        return self.root / "scratch" / checked_name(name) / label
+
+    def scratch_of(self, folder: Path) -> Path:
+        """The same from the folder of its records."""
+        rehearsed = folder.name == REHEARSAL
+        return self.scratch((folder if rehearsed else folder.parent).parent.name, folder.name)
 
     @property
     def store_lock(self) -> Path:

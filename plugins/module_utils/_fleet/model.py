@@ -213,6 +213,15 @@ class Boot:
 
 
 @dataclass(frozen=True)
+class CoreDump:
+    """Whether a guest that gives up leaves its memory behind, as evidence (driver ``solo5``, target hvt)."""
+
+    enabled: bool = False
+    most_mib: int = 64
+    """A core is as large as its guest's memory; a guest with more than that is refused."""
+
+
+@dataclass(frozen=True)
 class AlbatrossOptions:
     """What albatross does to a guest besides running it (driver ``albatross``)."""
 
@@ -268,6 +277,7 @@ class Configuration:
     working_directory: Optional[str] = None
     limits: Limits = Limits()
     boot: Boot = Boot()
+    core_dump: CoreDump = CoreDump()
     albatross: AlbatrossOptions = AlbatrossOptions()
     restart: RestartPolicy = RestartPolicy.NEVER
     start_order: int = 50

@@ -348,5 +348,5 @@ def _in_form(info: UnikernelInfo, form: Generation) -> UnikernelInfo:
 
 
 def _with(config: UnikernelConfig, arguments: UnikernelArguments) -> UnikernelConfig:
-    names = [field for field in arguments.__dataclass_fields__]
+    names = list(arguments.__dataclass_fields__)
     return replace(config, **{name: getattr(arguments, name) for name in names})

@@ -21,6 +21,8 @@ from typing import Optional
 
 from ansible_collections.unikernel.fleet.tests.support.machines_required import unless_required
 
+from . import cpio
+
 QEMU = "qemu-system-x86_64"
 PROGRAM = Path(__file__).with_name("guest.c")
 META_PACKAGE = "linux-image-cloud-amd64"
@@ -49,6 +51,11 @@ class GuestFiles:
 
     kernel: Path
     initrd: Path
+
+    @property
+    def modules(self) -> Path:
+        """The folder below which the kernel's modules lie."""
+        return self.kernel.parents[1] / "lib" / "modules"
 
 
 def why_not() -> Optional[str]:
@@ -101,20 +108,13 @@ def _make_initrd(initrd: Path, package: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         program = Path(temporary) / "init"
         _output("gcc", "-static", "-O1", "-o", str(program), str(PROGRAM))
-        entries = [_entry("init", 0o100755, program.read_bytes()), _entry("modules", 0o040755, b"")]
+        entries = [cpio.entry("init", cpio.PROGRAM, program.read_bytes()), cpio.entry("modules", cpio.FOLDER, b"")]
         for number, name in enumerate(MODULES):
             module = next(package.rglob(f"{name}.ko")).read_bytes()
-            entries.append(_entry(f"modules/{number:02d}-{name}.ko", 0o100644, module))
+            entries.append(cpio.entry(f"modules/{number:02d}-{name}.ko", cpio.FILE, module))
     begun = initrd.with_suffix(".begun")
-    begun.write_bytes(b"".join(entries) + _entry("TRAILER!!!", 0, b""))
+    begun.write_bytes(b"".join(entries) + cpio.END)
     begun.rename(initrd)
-
-
-def _entry(name: str, mode: int, content: bytes) -> bytes:
-    """One file of a cpio archive in the format "newc"."""
-    fields = (0, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)
-    header = b"070701" + b"".join(b"%08x" % field for field in fields) + name.encode("ascii") + b"\0"
-    return header + b"\0" * (-len(header) % 4) + content + b"\0" * (-len(content) % 4)
 
 
 def _output(*words: str, folder: Optional[str] = None) -> str:

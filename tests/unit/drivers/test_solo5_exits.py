@@ -40,6 +40,17 @@ def test_the_last_word_counts() -> None:
     [
         (1, None, (), "exited with status 1, and its console does not say why"),
         (3, None, ("solo5-spt: something new: 42",), "exited with status 3: its tender says: something new: 42"),
+        (
+            255,
+            None,
+            (
+                "solo5-hvt-debug: WARNING: This is not recommended for production use.",
+                "Solo5: solo5_abort() called",
+                "solo5-hvt-debug: dumpcore: dumped 22 pages of total 8192 pages",
+            ),
+            "exited with status 255: the guest aborted (solo5_abort)",
+        ),
+        (1, None, ("solo5-hvt-debug: Exiting on signal 15",), "exited with status 1: it was asked to stop"),
         (255, None, ("Solo5: ABORT: x.c:1: out of luck",), "exited with status 255: the guest gave up"),
         (None, 64, (), "killed by SIGRTMAX"),
         (None, 99, (), "killed by signal 99"),

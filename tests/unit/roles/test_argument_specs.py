@@ -15,6 +15,7 @@ import yaml
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter import options, unikernel
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import Option
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import kept_core
 
 ROLE = Path(__file__).resolve().parents[3] / "roles" / "unikernel"
 
@@ -105,6 +106,13 @@ def test_every_handler_listens_to_the_one_topic_and_never_fails() -> None:
         assert handler["name"].startswith("Unikernel | ")
         assert handler.get("failed_when") is False or "ansible.builtin.debug" in handler
         assert "unikernel_on_trial" in str(handler["when"]) or "not ansible_check_mode" in str(handler["when"])
+
+
+def test_all_that_evidence_consists_of_is_fetched_and_what_is_not_there_is_left_out() -> None:
+    keeping = next(task for task in read("handlers", "main.yml") if "ansible.builtin.fetch" in task)
+    assert keeping["loop"] == ["report.json", "console.txt", kept_core.FILE]
+    assert keeping["ansible.builtin.fetch"]["fail_on_missing"] is False
+    assert "unikernel_evidence_folder.mode | default('') == '0700'" in keeping["when"]
 
 
 def test_every_task_on_a_node_goes_on_when_it_is_unreachable_so_that_the_role_can_say_so() -> None:

@@ -497,6 +497,16 @@ def test_a_flood_on_the_console_is_bounded_and_does_not_block(folder: Path) -> N
 # --- the waiter dies --------------------------------------------------------------------------------------
 
 
+def test_one_that_hangs_after_its_last_words_is_killed_and_no_other(folder: Path) -> None:
+    source = programs.SHELL + "echo this is the end\nexec sleep 300\n"
+    identity = start(folder, source, last_words="is the end")
+    assert ended(folder).exit == SUPERVISOR.stop(folder) and not alive(identity)
+    assert str(SUPERVISOR.inspect(folder).exit).count("SIGKILL") == 1
+    identity = start(folder, source, last_words="has come to an end")
+    time.sleep(waiter.LAST_WORDS_PATIENCE_S + 2 * waiter.LOOK_MAX_S)
+    assert alive(identity)
+
+
 def test_an_instance_outlives_its_waiter_and_can_be_stopped(folder: Path) -> None:
     identity = start(folder, programs.LEAVES_CHILDREN)
     until(lambda: len(mine(folder)) == 3)

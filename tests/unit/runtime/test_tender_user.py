@@ -47,8 +47,9 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NodeLayout:
     return layout
 
 
-def test_a_tender_is_the_recorded_user(layout: NodeLayout) -> None:
-    user = tender_user(layout, release())
+@pytest.mark.parametrize("driver", ["solo5", "qemu"])
+def test_a_tender_is_the_recorded_user(layout: NodeLayout, driver: str) -> None:
+    user = tender_user(layout, release(driver))
     assert user is not None
     assert (user.name, user.user_id, user.group_id) == ("nobody", NOBODY.pw_uid, NOBODY.pw_gid)
 
@@ -76,9 +77,9 @@ def test_root_stays_where_the_user_may_not_use_a_device(layout: NodeLayout) -> N
 
 
 def test_other_drivers_and_block_devices_keep_root(layout: NodeLayout) -> None:
-    assert tender_user(layout, release("qemu")) is None
     assert tender_user(layout, release("unix")) is None
     assert tender_user(layout, release(block=True)) is None
+    assert tender_user(layout, release("qemu", block=True)) is None
 
 
 def test_who_is_not_root_changes_nothing(layout: NodeLayout, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,13 @@ def test_a_tender_gets_the_devices_of_guests_and_no_power_over_the_network(kind:
     assert "CAP_SYS_ADMIN" not in bounding
 
 
+@pytest.mark.parametrize("kind", ["solo5", "qemu"])
+def test_a_tender_cannot_look_into_another_one_of_the_same_user(kind: str) -> None:
+    (denied,) = [line for line in lines(kind) if line.startswith("SystemCallFilter=~")]
+    assert {"@debug", "process_vm_readv", "process_vm_writev"} < set(denied.partition("~")[2].split())
+    assert "ProtectProc=invisible" in lines(kind)
+
+
 def test_a_program_gets_no_devices_and_cannot_mount_its_way_out() -> None:
     text = lines("unix")
     assert not any(line.startswith("DeviceAllow=") for line in text)

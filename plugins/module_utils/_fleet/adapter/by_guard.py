@@ -6,6 +6,9 @@
 
 It runs the very function that the module runs. Nothing is packed, sent or compiled for it, and that is most of what a
 run of a module costs. With the result goes what tells the caller whether this is its own code.
+
+A guard is installed from the files that a module brings along to the node. So whoever installs one does it through
+here, and this file, with all that it needs to answer, is among them.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from ..checks.model import CheckSpec
+from ..layout import NodeLayout
 from ..releases.guard_sources import own_checksums
 from .failing import failing
 
@@ -49,6 +54,20 @@ def answer(module: str, parameters: Mapping[str, Any], check_mode: bool) -> dict
     except _Failed as failed:
         return failed.result
     raise ValueError(f"the guard does not answer for {module}")
+
+
+def arm(layout: NodeLayout, name: str, trial: str, checks: Sequence[CheckSpec]) -> None:
+    """See :func:`guard_install.arm`."""
+    from ..releases import guard_install
+
+    guard_install.arm(layout, name, trial, checks)
+
+
+def set_up(layout: NodeLayout) -> None:
+    """See :func:`guard_setup.set_up`."""
+    from ..releases import guard_setup
+
+    guard_setup.set_up(layout)
 
 
 class _Failed(Exception):

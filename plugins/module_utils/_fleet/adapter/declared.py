@@ -72,8 +72,8 @@ def declaration_of(host: str, variables: Mapping[str, Any]) -> Declaration:
             lookup=lookup_of(variables, name),
             configuration=configuration_of(variables),
             retry_failed=_flag(variables, "retry_failed"),
-            path=place.path.lower() if place is not None else "",
             rehearse=_flag(variables, "rehearse"),
+            path=place.path.lower() if place is not None else "",
         )
     except InvalidDeclaration as error:
         return Declaration(replace(declared, error=str(error)), root)

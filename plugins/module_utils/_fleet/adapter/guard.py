@@ -12,11 +12,11 @@ from typing import Any
 
 from ..errors import DriverError, FleetError
 from ..layout import NodeLayout
-from ..releases.guard_setup import Setup, found, is_current, remains, set_up, stop_everything, take_away, wanted
+from ..releases.guard_setup import Setup, found, is_current, remains, stop_everything, take_away, wanted
 from ..releases.node import local_node
 from ..runtime.choice import this_machine, uses_systemd
 from . import options
-from .by_guard import answer as answer  # a guard is installed from the files that the module brings along
+from .by_guard import set_up
 
 ARGUMENTS = (
     options.ROOT,

@@ -87,6 +87,7 @@ CONFIGURATION = (
             Option("power_button", "bool"),
         ),
     ),
+    Option("core_dump", "dict", options=(Option("enabled", "bool"), Option("most_mib", "int"))),
     Option(
         "albatross",
         "dict",
@@ -214,7 +215,7 @@ def configuration_given(parameters: dict[str, Any]) -> dict[str, Any]:
     for name in ("arguments", "secret_arguments"):
         if name in given:
             given[name] = [_text(value) for value in given[name]]
-    for name in ("limits", "boot"):
+    for name in ("limits", "boot", "core_dump"):
         if name in given:
             given[name] = _without_nothing(given[name])
     # The rest of it says where albatross is, which is no part of a release.

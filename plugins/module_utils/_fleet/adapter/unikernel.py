@@ -21,7 +21,6 @@ from ..layout import NodeLayout
 from ..model import Abi, BuildReference, Device, Image, SnapshotMethod, checked_name, checked_sha256
 from ..releases.change import Change, TrialOptions
 from ..releases.data import DataOptions
-from ..releases.guard_install import arm
 from ..releases.node import Node, local_node
 from ..releases.proposal import Declaration, Wanted
 from ..releases.rehearsal import Inconclusive
@@ -31,7 +30,7 @@ from ..releases.transaction import LOCK_WAIT_S, locked
 from ..releases.waiting import standing
 from . import options
 from .albatross import place_of, refuse_another_place
-from .by_guard import answer as answer  # a guard is installed from the files that the module brings along
+from .by_guard import arm
 from .difference import diff_of
 
 ARGUMENTS = (

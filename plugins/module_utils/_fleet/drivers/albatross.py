@@ -135,6 +135,9 @@ class AlbatrossDriver:
             )
         return place
 
+    def core(self, name: str, release: int) -> None:
+        """Albatross keeps none."""
+
     def console(self, name: str, release: int, lines: int) -> tuple[str, ...]:
         records = self._records(name).all()
         record = next((one for one in records if one.number == release), None)

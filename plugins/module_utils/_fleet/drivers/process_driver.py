@@ -29,6 +29,7 @@ from ..runtime.cut_over import cut_over
 from ..runtime.ip_command import BatchAtHand, program, run_batch
 from ..runtime.ports import Port, PortKind, faults_of_networks
 from ..runtime.process import ProcessIdentity, alive, wait_end
+from ..runtime.scratch import newest_core, remove_scratch
 from ..runtime.supervisor import Phase, ProcessSpec, Standing, Supervisor
 from . import equipment
 from .equipment import CANDIDATES_OOM_SCORE, RELEASE
@@ -129,6 +130,9 @@ class ProcessDriver:
             return self._supervisor.tail(self._folder(name, release), lines)
         except OSError as error:
             raise DriverError(f"The console of {name}, release {release}, cannot be read: {error}.") from error
+
+    def core(self, name: str, release: int) -> Optional[Path]:
+        return newest_core(self._layout.scratch(name, release))
 
     def _ports(self, name: str, release: Optional[Release]) -> tuple[Port, ...]:
         return () if release is None else equipment.ports(self._guest, self._layout, name, release)
@@ -415,6 +419,7 @@ class ProcessDriver:
         if not self._runs(name, release):
             self._remove_ports(name, release)
         self._supervisor.discard(self._folder(name, release))
+        remove_scratch(self._layout.scratch(name, release))
 
     # --- records ---
 

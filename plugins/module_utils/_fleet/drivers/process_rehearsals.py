@@ -27,6 +27,7 @@ from ..runtime.bridge import bridge, looking_addresses
 from ..runtime.ip_command import IpError, program
 from ..runtime.ports import Port, quarantine_namespace_of
 from ..runtime.quarantine import quarantine
+from ..runtime.scratch import newest_core, remove_scratch
 from ..runtime.supervisor import Phase, Supervisor
 from . import equipment
 from .equipment import CANDIDATES_OOM_SCORE, RELEASE
@@ -142,6 +143,9 @@ class ProcessRehearsals:
         except OSError as error:
             raise DriverError(f"The console of the rehearsal of {name} cannot be read: {error}.") from error
 
+    def core(self, name: str) -> Optional[Path]:
+        return newest_core(self._layout.scratch(name, REHEARSAL))
+
     def end(self, name: str) -> None:
         folder = self._layout.rehearsal(name)
         if not folder.is_dir():
@@ -152,6 +156,7 @@ class ProcessRehearsals:
         with suppress(OSError, ValueError):  # without a record, nothing of it was made
             remove_copies(self._layout, name, codec.decode(Release, json.loads((folder / RELEASE).read_bytes())))
         try:
+            remove_scratch(self._layout.scratch(name, REHEARSAL))
             self._supervisor.discard(folder)
         except OSError as error:
             raise DriverError(

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Optional, Protocol, TypeVar
 
 from ..model import Capabilities, Exit, Image, Instance, Release
@@ -36,6 +37,9 @@ class Rehearsals(Protocol):
         """What is being rehearsed, as it is now; None when nothing was started."""
 
     def console(self, name: str, lines: int) -> tuple[str, ...]: ...
+
+    def core(self, name: str) -> Optional[Path]:
+        """As :meth:`Driver.core`, of what is being rehearsed."""
 
     def end(self, name: str) -> None:
         """Stop it and remove all that it had; nothing to do where there is nothing. DriverError when something would
@@ -83,6 +87,10 @@ class Driver(Protocol):
 
     def console(self, name: str, release: int, lines: int) -> tuple[str, ...]:
         """The last lines of the instance's console; ``()`` when there is none. Bounded in bytes too."""
+
+    def core(self, name: str, release: int) -> Optional[Path]:
+        """The file in which an instance that has ended left its guest's memory; None when there is none. It goes with
+        the next start or :meth:`discard`, so whoever wants it moves it away before."""
 
     def discovered(self, name: str, number: int) -> Optional[Release]:
         """The release that a live instance without a state was started from, as far as it can be told without bringing

@@ -26,7 +26,7 @@ from ..runtime import qmp
 from ..runtime.emulator import PATH, Emulator, basic_words, find_emulator
 from ..runtime.ports import Port, PortKind
 from ..runtime.supervisor import ProcessSpec
-from .qemu_exits import CONSOLE_LINES, TRACED, meaning
+from .qemu_exits import CONSOLE_LINES, LAST_WORDS, STATE_TRACED, TRACED, meaning
 from .unix import CONSOLE_BYTES
 
 DEFAULT_MEMORY_MIB = 256
@@ -58,6 +58,7 @@ class QemuGuest:
     port_kind = PortKind.TAP
 
     def __init__(self, layout: NodeLayout, files: Files) -> None:
+        self._layout = layout
         self._record = layout.probe(self.driver)
         self._files = files
 
@@ -99,18 +100,21 @@ class QemuGuest:
     ) -> ProcessSpec:
         initrd = release.configuration.boot.initrd
         emulator = find_emulator(self._record)
+        scratch = str(self._layout.scratch_of(folder))
         return ProcessSpec(
             program=emulator.program,
             argv=command_line(
                 emulator, name, release.configuration, image, self._files.verify(initrd) if initrd else None, ports
             ),
             # QEMU keeps what a guest writes to the disk that it boots from in a file without a name, there.
-            environment={"PATH": PATH, "TMPDIR": str(folder.absolute()), "LC_ALL": "C"},
+            environment={"PATH": PATH, "TMPDIR": scratch, "LC_ALL": "C"},
             # The socket's path is relative, since its whole one may be too long for a socket.
-            directory=str(folder.absolute()),
+            directory=scratch,
+            scratch=scratch,
             umask=0o077,
             cpus=release.configuration.cpus,
             forks=False,
+            last_words=LAST_WORDS,
             restart=release.configuration.restart,
             console_bytes=CONSOLE_BYTES,
             stop_grace_s=release.configuration.stop_grace_s,
@@ -129,12 +133,12 @@ class QemuGuest:
         return replace(exit, meaning=meaning(exit.status, own_words, said) + (f";{remark}" if remark else ""))
 
     def trouble(self, folder: Path) -> Optional[str]:
-        status = qmp.status(folder)
+        status = qmp.status(self._layout.scratch_of(folder))
         found = STANDING_STILL.get(status) if status is not None else None
         return None if found is None else f"{found}, though its QEMU lives ({status}); it has to be started anew"
 
     def ask_to_end(self, release: Release, folder: Path) -> bool:
-        return release.configuration.boot.power_button and qmp.press_power_button(folder)
+        return release.configuration.boot.power_button and qmp.press_power_button(self._layout.scratch_of(folder))
 
 
 def command_line(
@@ -154,6 +158,7 @@ def command_line(
         *("-smp", str(max(1, len(configuration.cpus)))),
         *("-action", "panic=exit-failure", "-device", "pvpanic-pci"),
         *("-trace", f"enable={TRACED}"),
+        *("-trace", f"enable={STATE_TRACED}"),
         *("-qmp", f"unix:{qmp.SOCKET},server=on,wait=off"),
         # signal=off: the console is no terminal, and what comes from the guest is no signal for QEMU.
         *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),
@@ -207,6 +212,8 @@ def _refusals_of_options(configuration: Configuration) -> list[str]:
         reasons.append("an environment was declared, and a virtual machine has none (use arguments)")
     if configuration.working_directory is not None:
         reasons.append("a working directory was declared, and a virtual machine has none (leave it out)")
+    if configuration.core_dump.enabled:
+        reasons.append("a core was asked for, and only guests of driver solo5 leave one (leave core_dump out)")
     if configuration.limits != Limits():
         reasons.append("limits were declared, and they would bind QEMU instead of its guest (leave them out)")
     words = (*configuration.arguments, *configuration.secret_arguments)

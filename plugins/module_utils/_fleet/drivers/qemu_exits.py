@@ -16,6 +16,10 @@ from typing import Optional
 
 TRACED = "qemu_system_shutdown_request"
 CONSOLE_LINES = 40
+STATE_TRACED = "runstate_set"
+LAST_WORDS = "new_state 11 (shutdown)"
+"""QEMU's own, in its trace of its states, when it has nothing to do but to clean up and to exit. QEMU 7.2 now and then
+hangs there for ever: when somebody talks to its QMP at that moment, it waits for an end of the conversation."""
 _REQUEST = re.compile(TRACED + r" reason=(\d+)", re.ASCII)
 _SIGNAL = re.compile(r"qemu-system-\w+: terminating on signal (\d+)", re.ASCII)
 _COMPLAINT = re.compile(r"qemu-system-\w+: (.*)")
@@ -26,9 +30,11 @@ _HOST_ERROR, _HOST_QMP_QUIT, _HOST_SIGNAL, _GUEST_SHUTDOWN, _GUEST_PANIC = 1, 2,
 
 def meaning(status: Optional[int], signal_meaning: str, console: Sequence[str]) -> str:
     """In words that follow a name; ``signal_meaning`` is what there is to say of an end by a signal."""
+    cause = _last_cause(console)
+    if status is None and any(LAST_WORDS in line for line in console):
+        status = 1 if cause == _GUEST_PANIC else 0  # it hung when it was to exit, and was helped
     if status is None:
         return f"QEMU was {signal_meaning}" if signal_meaning.startswith("killed") else signal_meaning
-    cause = _last_cause(console)
     complaint = next((m[1] for line in reversed(console) if (m := _COMPLAINT.search(line))), None)
     if cause == _GUEST_PANIC:
         return "its guest panicked"

@@ -19,8 +19,9 @@ from ..model import Abi, Configuration, Device, Exit, Release
 from ..runtime.limits import rlimits
 from ..runtime.ports import Port, PortKind
 from ..runtime.supervisor import ProcessSpec
+from .solo5_cores import refusals_of_core
 from .solo5_exits import CONSOLE_LINES, meaning
-from .solo5_tenders import TARGETS, abi_version, tender, why_no_tender
+from .solo5_tenders import DUMPS, TARGETS, abi_version, dumping_tender, tender, why_no_tender
 from .unix import PATH, console_bytes
 
 DEFAULT_MEMORY_MIB = 32
@@ -70,8 +71,10 @@ class Solo5Guest:
             return [f"its build says {release.abi.target} (ABI {release.abi.version}), its image {_shown(abi)}"]
         if abi.target not in TARGETS:
             return [f"its image is for the Solo5 target {abi.target}, and this driver runs {' and '.join(TARGETS)}"]
-        reasons = []
-        path = tender(self._layout, abi.target)
+        configuration = release.configuration
+        limit_mib = configuration.limits.file_size_mib
+        reasons = refusals_of_core(self._layout, configuration, abi.target, _memory_mib(configuration), limit_mib)
+        path, _unused = self._tender(configuration, abi.target)
         if path is None:
             reasons.append(why_no_tender(self._layout, abi.target))
         else:
@@ -83,6 +86,13 @@ class Solo5Guest:
             reasons.append(f"its image is for hvt, which needs {KVM}, and that {missing} (a build for spt needs none)")
         return reasons
 
+    def _tender(self, configuration: Configuration, target: str) -> tuple[Optional[str], bool]:
+        """Its path, and whether it shall leave a core. Where the one that could is gone by now, a release that is to
+        come back does so without."""
+        wanted = configuration.core_dump.enabled and target == DUMPS
+        dumping = dumping_tender(self._layout) if wanted else None
+        return (dumping, True) if dumping is not None else (tender(self._layout, target), False)
+
     def process_spec(
         self, name: str, release: Release, image: Path, folder: Path, ports: Sequence[Port]
     ) -> ProcessSpec:
@@ -90,16 +100,20 @@ class Solo5Guest:
             abi, _unused = _notes(image)
         except (ImageError, OSError) as error:
             raise DriverError(f"its image cannot be run: {error}") from error
-        path = tender(self._layout, abi.target) if abi is not None else None
-        if abi is None or path is None:
-            raise DriverError(why_no_tender(self._layout, abi.target) if abi else "its image is no Solo5 image")
         configuration = release.configuration
+        if abi is None:
+            raise DriverError("its image is no Solo5 image")
+        path, dumps = self._tender(configuration, abi.target)
+        if path is None:
+            raise DriverError(why_no_tender(self._layout, abi.target))
+        scratch = str(self._layout.scratch_of(folder)) if dumps else None
         limits = rlimits(configuration)
         limits.pop("RLIMIT_DATA", None)  # the guest's memory is fixed by its tender, and is memory of the process
         return ProcessSpec(
             program=path,
-            argv=tender_arguments(os.path.basename(path), configuration, str(image), ports),
+            argv=tender_arguments(os.path.basename(path), configuration, str(image), ports, scratch),
             environment={"PATH": PATH, "UNIKERNEL_NAME": name},
+            scratch=scratch,
             cpus=configuration.cpus,
             limits=limits,
             forks=False,
@@ -121,7 +135,9 @@ class Solo5Guest:
         return replace(exit, meaning=meaning(exit.status, exit.signal, said) + (f";{remark}" if remark else ""))
 
 
-def tender_arguments(name: str, configuration: Configuration, image: str, ports: Sequence[Port]) -> tuple[str, ...]:
+def tender_arguments(
+    name: str, configuration: Configuration, image: str, ports: Sequence[Port], cores: Optional[str] = None
+) -> tuple[str, ...]:
     """The tender's command line. What is in it, secret arguments too, can be read by whoever may look at processes."""
     return (
         name,
@@ -129,6 +145,7 @@ def tender_arguments(name: str, configuration: Configuration, image: str, ports:
         *(f"--net:{port.device}={port.interface}" for port in ports),
         *(f"--net-mac:{port.device}={port.mac}" for port in ports),
         *(f"--block:{device.name}={device.path}" for device in configuration.block_devices),
+        *(() if cores is None else (f"--dumpcore={cores}",)),
         "--",
         image,
         *configuration.arguments,

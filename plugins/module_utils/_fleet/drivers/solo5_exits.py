@@ -22,7 +22,9 @@ CONSOLE_LINES = 40
 _EXIT = re.compile(r"Solo5: solo5_exit\((-?\d+)\) called")
 _TRAP = re.compile(r"Solo5: trap: type=#(\w+)")
 _ABORT = re.compile(r"Solo5: ABORT: (.+)")
-_TENDER = re.compile(r"(?:solo5-(?:hvt|spt): |^(?=Could not attach interface))(.+)")
+_TENDER = re.compile(r"(?:solo5-(?:hvt|hvt-debug|spt): |^(?=Could not attach interface))(.+)")
+_REMARKS = ("adjusting memory", "dumpcore: ", "WARNING: ")
+"""What a tender says besides, which is no reason to end."""
 _TRAPS = {
     "PF": "it used memory that is not its own, or not in that way (page fault)",
     "UD": "it executed an instruction that there is not (invalid opcode)",
@@ -105,7 +107,7 @@ def _said(console: Sequence[str]) -> str:
         if found and not found[1].startswith("Invalid option") and "All declared devices" not in found[1]:
             if found[1].startswith("Exiting on signal"):
                 return "it was asked to stop"
-            if found[1].startswith("adjusting memory"):
+            if found[1].startswith(_REMARKS):
                 continue
             return _error(found[1])
     unknown = next((_TENDER.search(line) for line in console if "Invalid option" in line), None)

@@ -90,6 +90,8 @@ def _refusals_of_devices(release: Release) -> list[str]:
     reasons = []
     if release.abi is not None:
         reasons.append(f"its image is a Solo5 image for {release.abi.target}, which needs a tender and its own driver")
+    if release.configuration.core_dump.enabled:
+        reasons.append("a core was asked for, and only guests of driver solo5 leave one (leave core_dump out)")
     if release.configuration.block_devices:
         reasons.append("block devices were declared, and a process has none (leave them out)")
     return reasons

@@ -4,22 +4,25 @@
 
 """What is kept of a release that failed: its last words, how it ended, what the checks saw, how it was run.
 
-Kept per trial under ``evidence/<trial id>/``, without secrets, bounded in size and in number. Failing to keep
-evidence never keeps a rollback from happening.
+Kept per trial under ``evidence/<trial id>/``, without secrets (but for a core, see ``kept_core.py``), bounded in size
+and in number. Failing to keep evidence never keeps a rollback from happening.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Optional
 
 from ..codec import REDACTED, encode
 from ..durable import make_folder, write_durably
+from ..errors import FleetError
 from ..layout import NodeLayout
 from ..model import Instance, Release
+from .kept_core import KeptCore, keep_core
 from .state import Trial
 
 MOST_TRIALS = 10
@@ -37,6 +40,7 @@ def keep(
     trial: Trial,
     console: Iterable[str],
     instances: Iterable[Instance],
+    core: Optional[KeptCore] = None,
 ) -> Optional[str]:
     """Write the evidence of a trial and return its folder; None when it could not be written."""
     folder = layout.evidence(name) / trial.id
@@ -51,6 +55,7 @@ def keep(
             "who": trial.holder.who,
             "release": encode(trial.candidate, redact=True),
             "instances": [encode(instance) for instance in instances],
+            "core": encode(core),
             "verdict": encode(trial.verdict),
             "checks": [encode(spec, redact=True) for spec in trial.checks],
         }
@@ -59,6 +64,19 @@ def keep(
     except OSError:
         return None
     return str(folder)
+
+
+def core_of(layout: NodeLayout, name: str, trial: Trial, find: Callable[[], Optional[Path]]) -> Optional[KeptCore]:
+    """Take the core of a candidate that has ended, before what it lies in is removed; None when it left none."""
+    if trial.candidate is None or not trial.candidate.configuration.core_dump.enabled:
+        return None
+    folder = layout.evidence(name) / trial.id
+    with suppress(FleetError, OSError):
+        core = find()
+        if core is not None:
+            make_folder(folder)
+            return keep_core(core, folder, trial.candidate.configuration.core_dump.most_mib)
+    return None
 
 
 def redacted(lines: Iterable[str], release: Optional[Release]) -> list[str]:

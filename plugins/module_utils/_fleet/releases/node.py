@@ -23,8 +23,6 @@ from ..model import Instance, Release
 from .journal import Journal
 from .state import State
 
-NO_PLACES: Mapping[str, Place] = {}
-
 
 def _nothing(step: str) -> None:
     """No interruption wanted."""
@@ -137,10 +135,10 @@ class Node:
         return self.open_driver(release.configuration.driver)
 
 
-def local_node(layout: NodeLayout, albatross: Mapping[str, Place] = NO_PLACES) -> Node:
+def local_node(layout: NodeLayout, albatross: Optional[Mapping[str, Place]] = None) -> Node:
     """This machine. ``albatross``: where that of each unikernel is, as far as it is declared anew."""
     store = ImageStore(layout)
-    places = Places(layout, albatross)
+    places = Places(layout, albatross or {})
     return Node(layout, store, lambda name: open_driver(name, layout, store, places), places=places)
 
 

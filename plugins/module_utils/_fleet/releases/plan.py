@@ -73,10 +73,10 @@ class Declared:
     configuration: dict[str, Any] = field(default_factory=dict, metadata={"secret": True})
     """The given fields, encoded."""
     retry_failed: bool = False
-    path: str = ""
-    """On albatross. It is part of the name from which MACs are derived."""
     rehearse: bool = False
     """Whatever is swapped in is rehearsed first."""
+    path: str = ""
+    """On albatross. It is part of the name from which MACs are derived."""
     error: Optional[str] = None
     """Why its declaration cannot be read."""
 

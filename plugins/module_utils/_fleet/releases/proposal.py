@@ -106,6 +106,8 @@ def renumbered(release: Release, number: int) -> Release:
 def _check_bounds(configuration: Configuration) -> None:
     if configuration.memory_mib is not None and configuration.memory_mib < 1:
         raise InvalidDeclaration(f"memory_mib is {configuration.memory_mib}; at least 1 is needed.")
+    if configuration.core_dump.most_mib < 1:
+        raise InvalidDeclaration(f"core_dump.most_mib is {configuration.core_dump.most_mib}; at least 1 is needed.")
     if not 0 <= configuration.start_order <= 100:
         raise InvalidDeclaration(f"start_order is {configuration.start_order}; it must be from 0 to 100.")
     if not 0 <= configuration.stop_grace_s <= 600:

@@ -24,6 +24,7 @@ from ..drivers.protocol import Rehearsals
 from ..errors import DriverError, FleetError, ReleaseRefused
 from ..model import Instance, Release
 from . import evidence
+from .kept_core import KeptCore
 from .node import Node
 from .state import Trial
 
@@ -44,6 +45,7 @@ class Rehearsed:
     had an answer."""
     console: tuple[str, ...] = ()
     instance: Optional[Instance] = None
+    core: Optional[KeptCore] = None
 
     @property
     def reason(self) -> str:
@@ -109,7 +111,10 @@ def _held(node: Node, rehearsals: Rehearsals, name: str, release: Release, trial
     )
     instance = rehearsals.inspect(name, release)
     node.reached("after the checks of the rehearsal")
-    return Rehearsed(judged(verdict, instance), _console(rehearsals, name, release), instance)
+    core = None
+    if instance is None or not instance.alive:
+        core = evidence.core_of(node.layout, name, trial, lambda: rehearsals.core(name))
+    return Rehearsed(judged(verdict, instance), _console(rehearsals, name, release), instance, core)
 
 
 def end(node: Node, name: str, release: Optional[Release] = None) -> None:

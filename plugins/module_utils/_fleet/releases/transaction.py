@@ -22,6 +22,7 @@ from ..errors import DriverError, FleetError, ImageError, ImageMissing, StateErr
 from ..model import Instance, Release, Snapshot
 from . import data, evidence, rehearsal, state as steps
 from .change import Arm, Change, TrialOptions, is_so
+from .kept_core import KeptCore
 from .lock import exclusive
 from .node import Node, living
 from .proposal import Declaration, Proposal, Wanted, propose
@@ -340,7 +341,7 @@ class Transaction:
             return True
         shown = replace(trial, reason=seen.reason, verdict=seen.verdict)
         instances = () if seen.instance is None else (seen.instance,)
-        folder = evidence.keep(self._node.layout, self._name, shown, seen.console, instances)
+        folder = evidence.keep(self._node.layout, self._name, shown, seen.console, instances, seen.core)
         self._write(steps.refused(self.state, at, seen.reason, folder, seen.verdict))
         return False
 
@@ -473,11 +474,13 @@ class Transaction:
     def _keep_evidence(self, what_runs: Sequence[Instance]) -> Optional[str]:
         trial = open_trial(self.state)
         console: tuple[str, ...] = ()
+        core: Optional[KeptCore] = None
         if trial.candidate is not None:
+            driver, number = self._node.driver_for(trial.candidate), trial.candidate.number
             with suppress(FleetError, OSError):
-                driver = self._node.driver_for(trial.candidate)
-                console = driver.console(self._name, trial.candidate.number, evidence.CONSOLE_LINES)
-        return evidence.keep(self._node.layout, self._name, trial, console, what_runs)
+                console = driver.console(self._name, number, evidence.CONSOLE_LINES)
+            core = evidence.core_of(self._node.layout, self._name, trial, lambda: driver.core(self._name, number))
+        return evidence.keep(self._node.layout, self._name, trial, console, what_runs, core)
 
     def _forget_instance_of(self, candidate: Optional[Release]) -> None:
         """Also one that was never started, which no driver reports any more."""

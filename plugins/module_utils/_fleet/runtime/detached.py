@@ -34,8 +34,9 @@ from ..model import Exit
 from . import waiter
 from .console import last_lines
 from .process import ProcessIdentity, alive, readings, send, wait_end
+from .scratch import make_scratch
 from .supervisor import Phase, ProcessSpec, Standing, nothing
-from .waiter_source import waiter_source
+from .waiter_source import waiter_code
 
 START_PATIENCE_S = 15.0
 """From the launch of the waiter to its answer; the disk may be slow, and an exec over a network too."""
@@ -46,6 +47,7 @@ KILL_PATIENCE_S = 10.0
 WAITER_PATIENCE_S = 8.0
 """For the waiter's last records, once its instance is dead."""
 LOOK_S = 0.002
+WAITER_WORDS = ("-I", "-S", "-X", "utf8", "-c", "import marshal, sys; exec(marshal.loads(sys.stdin.buffer.read()))")
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class DetachedSupervisor:
             self.stop(folder)  # a waiter may be pausing before a restart, or leftovers may still run
         written = {**codec.encode(spec), "token": secrets.token_hex(16), "boot_id": waiter.boot_id()}
         try:
+            if spec.scratch is not None:
+                make_scratch(Path(spec.scratch), spec.user_id)
             write_durably(folder / waiter.SPEC, json.dumps(written).encode("ascii"))
             (folder / waiter.STOPPING).unlink(missing_ok=True)
         except OSError as error:
@@ -244,14 +248,14 @@ def _launch_waiter(folder: Path, first: Callable[[], None]) -> Optional[dict[str
     """
     if not sys.executable:
         raise DriverError("This Python does not know its own path, so no waiter can be started with it.")
-    source = waiter_source()
+    code = waiter_code()
     # The interpreter may need these two to come up; nothing of this reaches the instance.
     environment = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
     wait_for_go, go = os.pipe()
     try:
         try:
             process = subprocess.Popen(  # pylint: disable=ansible-bad-function # it outlives the call
-                [sys.executable, "-I", "-S", "-X", "utf8", "-", "waiter", str(folder.absolute()), str(wait_for_go)],
+                [sys.executable, *WAITER_WORDS, "waiter", str(folder.absolute()), str(wait_for_go)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -270,7 +274,7 @@ def _launch_waiter(folder: Path, first: Callable[[], None]) -> Optional[dict[str
             if process.stdin is None or process.stdout is None:
                 raise AssertionError("Popen was asked for pipes")
             with suppress(BrokenPipeError):
-                process.stdin.write(source.encode("utf-8"))
+                process.stdin.write(code)
                 process.stdin.flush()
             with suppress(BrokenPipeError):
                 process.stdin.close()

@@ -4,8 +4,9 @@
 
 """Talks to a running QEMU over its machine protocol (QMP): one short conversation for each question.
 
-The socket lies in the instance's folder, whose path may be longer than the 107 bytes that the address of a Unix socket
-has room for: so it is reached through a descriptor of the folder.
+The socket lies in the instance's scratch folder, whose path may be longer than the 107 bytes that the address of a Unix
+socket has room for: so it is reached through a descriptor of the folder. Who answers may be a QEMU that its guest took
+over: what it says is bounded in size and time, and nothing is sent before it spoke like QMP.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 SOCKET = "qmp"
-"""Relative to the instance's folder, in which QEMU is started."""
+"""Relative to that folder, in which QEMU is started."""
 PATIENCE_S = 1.0
 """For a whole conversation. QEMU talks to one client at a time, and each is brief."""
 _MOST_BYTES = 1 << 20

@@ -28,6 +28,8 @@ class ProcessSpec:
     directory: str = "/"
     writable: tuple[str, ...] = ()
     """Places that it may write to besides its own folder and ``directory``, where the supervisor forbids all others."""
+    scratch: Optional[str] = None
+    """A folder of its user's own (see ``scratch.py``). It is made anew for each start, and empty at each restart."""
     umask: int = 0o022
     cpus: tuple[int, ...] = ()
     limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -38,6 +40,9 @@ class ProcessSpec:
     forks: bool = True
     """Whether it may start other processes. Where it cannot, as in the sandbox of a tender, none are looked for in the
     moment between its end and its successor's begin."""
+    last_words: Optional[str] = None
+    """What the program writes to its console when it is about to end: where that takes it more than a few seconds, it
+    hangs, and is killed."""
     network_namespace: Optional[str] = None
     """Path of the network namespace that it lives in (below /run/netns); None: the starter's."""
     oom_score_adj: Optional[int] = None

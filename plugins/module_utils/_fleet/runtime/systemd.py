@@ -161,11 +161,16 @@ def _make_links(links: Path, folder: Path, spec: ProcessSpec) -> None:
     shutil.rmtree(links, ignore_errors=True)
     os.makedirs(links, mode=0o755, exist_ok=True)
     os.symlink(folder, links / units.RECORDS)
-    places = [place for place in dict.fromkeys((spec.directory, *spec.writable)) if Path(place) != Path("/")]
+    places = [place for place in dict.fromkeys(_places(spec)) if Path(place) != Path("/")]
     if len(places) > units.WRITABLE:
         raise OSError(f"it may write to at most {units.WRITABLE} places, and {len(places)} are declared")
     for number, place in enumerate(places):
         os.symlink(place, links / f"writable-{number}")
+
+
+def _places(spec: ProcessSpec) -> tuple[str, ...]:
+    scratch = () if spec.scratch is None else (spec.scratch,)
+    return (spec.directory, *spec.writable, *scratch)
 
 
 def _make_pipes(folder: Path) -> tuple[int, int]:

@@ -19,8 +19,8 @@ from ..layout import NodeLayout
 from ..model import Release
 
 TUN, KVM = "/dev/net/tun", "/dev/kvm"
-UNPRIVILEGED = frozenset({"solo5"})
-"""Drivers whose processes need nothing but their image, their taps and KVM. QEMU also writes beside its records."""
+UNPRIVILEGED = frozenset({"solo5", "qemu"})
+"""Drivers whose processes need nothing but their image, their taps, KVM and a folder of their own."""
 
 
 @dataclass(frozen=True)

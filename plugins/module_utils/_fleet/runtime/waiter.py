@@ -4,11 +4,10 @@
 
 """The waiter: the small process that starts one instance, waits for it, and records how it ended.
 
-Nothing else in the library is like this file: it must run on its own, from its source text alone
-(``python -I -S - waiter FOLDER`` with this file on standard input), because the zip from which Ansible runs a module
-is gone when the instance is still alive, and because it should be up in a few hundredths of a second. Hence no
-relative imports, few imports at all, and its own small copy of the durable write. ``process.py`` and ``detached.py``
-import what they need from here, so that the rest is said once.
+Nothing else in the library is like this file: it must run on its own, from its text or its compiled code alone (on
+standard input), because the zip from which Ansible runs a module is gone when the instance is still alive, and because
+it should be up in a few hundredths of a second. Hence no relative imports, few imports at all, and its own small copy
+of the durable write. ``process.py`` and ``detached.py`` import what they need from here: so the rest is said once.
 
 Files in the folder of an instance, all of them 0600:
 
@@ -68,6 +67,9 @@ LOCK_PATIENCE_S = 5.0
 SWEEP_PATIENCE_S = 3.0
 LOOK_MIN_S, LOOK_MAX_S = 0.02, 0.5
 """Bounds of the time between two looks at the size of the console."""
+LAST_WORDS_PATIENCE_S = 3.0
+"""From an instance's last words to its end, before it is helped."""
+LAST_WORDS_TAIL = 4096
 CLONE_NEWNET = 0x40000000
 NOT_STARTED = 127
 """Exit status of a child that could not become the program."""
@@ -520,6 +522,12 @@ class Waiter:
         return begun.pid
 
     def launch(self) -> int:
+        """Again, after it had ended: a core of that goes, or each restart would add one to the disk."""
+        scratch = self.spec.get("scratch")
+        if scratch is not None:
+            with contextlib.suppress(OSError):
+                for entry in os.listdir(scratch):
+                    os.unlink(os.path.join(scratch, entry))
         return self.let_go(self.begin())
 
     def give_up(self, begun: Begun, complaint: bytes) -> NoReturn:
@@ -607,6 +615,7 @@ class Waiter:
     def attend(self, pid: int) -> bool:
         """Wait for the end, keep the console bounded meanwhile, record, sweep. True when it ended in failure."""
         look_s, size = LOOK_MIN_S, 0
+        spoken_at: Optional[float] = None
         while True:
             # WNOWAIT: as a zombie it keeps its number, so the session certainly is ours while it is swept.
             end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -614,6 +623,12 @@ class Waiter:
                 break
             self.sleep(look_s)
             look_s, size = self.look_at_console(look_s, size)
+            if not self.said_last_words(size):
+                spoken_at = None
+            elif spoken_at is None:
+                spoken_at = time.monotonic()
+            elif time.monotonic() - spoken_at > LAST_WORDS_PATIENCE_S:
+                os.kill(pid, signal.SIGKILL)  # it is our child, and not buried
         if end.si_code == os.CLD_EXITED:
             status, number = end.si_status, None
             meaning = f"exited with status {status}"
@@ -626,6 +641,11 @@ class Waiter:
         os.waitpid(pid, 0)
         self.look_at_console(LOOK_MIN_S, 0)
         return status != 0
+
+    def said_last_words(self, size: int) -> bool:
+        """Whether the end of the console holds the words after which this program has nothing to do but to end."""
+        words = self.spec.get("last_words")
+        return bool(words) and octets(words) in os.pread(self.console, LAST_WORDS_TAIL, max(0, size - LAST_WORDS_TAIL))
 
     def look_at_console(self, elapsed_s: float, size_before: int) -> tuple[float, int]:
         """Move the console away when it is above its bound; returns when to look again and its size.

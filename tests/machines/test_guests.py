@@ -1,0 +1,163 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Guests in the units that systemd keeps them in: a real virtual machine under QEMU, and a Solo5 guest that leaves a
+core, both run by a user without any power."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.unikernel.fleet.tests.support.nspawn.base import why_not
+from ansible_collections.unikernel.fleet.tests.support.nspawn.machine import COLLECTION, Machine
+from ansible_collections.unikernel.fleet.tests.support.solo5_image import abi_note, elf, manifest_note
+from ansible_collections.unikernel.fleet.tests.support.virtual_machine import guest
+
+REASON = why_not()
+pytestmark = [
+    pytest.mark.systemd,
+    pytest.mark.skipif(REASON is not None, reason=f"no machine with systemd can be booted here: {REASON}"),
+]
+
+ON_NODE = COLLECTION / "tests" / "support" / "guests_on_node.py"
+ADDRESS = "192.0.2.60"
+BOOT_S = 150.0
+"""About 3 s under TCG on an idle machine."""
+TENDER = """#!/bin/sh
+# As solo5-hvt-debug does, for a guest that aborts when it is told to.
+case $1 in
+--version) echo 'solo5-hvt tender, version v0.12.1'; echo 'ABI version 2'; exit ;;
+--help) echo '--dumpcore=DIR (enable guest core dump on abort/trap)'; exit ;;
+esac
+for word; do case $word in --dumpcore=*) folder=${word#--dumpcore=} ;; abort) act=abort ;; esac; done
+id -un
+echo x 2>&1 >/var/lib/unikernel-fleet/x
+echo x 2>&1 >"$folder/../../x"
+[ "$act" = abort ] || exec sleep 1000
+umask 077
+echo 'memory and secrets' >"$folder/core.solo5-hvt.$$"
+echo 'Solo5: solo5_abort() called'
+exit 255
+"""
+
+
+class Guests:
+    """A prepared node that has the test guest, and words for what is done to guests there."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        machine.bring(ON_NODE, "/root/guests_on_node.py")
+
+    def do(self, *words: str) -> Any:
+        said = self.machine.run(f"python3 /root/guests_on_node.py {' '.join(map(shlex.quote, words))}", BOOT_S)
+        return json.loads(said.splitlines()[-1])
+
+    def until(self, name: str, **expected: Any) -> dict[str, Any]:
+        give_up = time.monotonic() + BOOT_S
+        while True:
+            shown: dict[str, Any] = self.do("show", name)
+            if all(shown[key] == value for key, value in expected.items()):
+                return shown
+            assert "verdict" not in expected or shown["phase"] != "stable", f"the trial of {name} ended: {shown}"
+            assert time.monotonic() < give_up, f"{name} is {shown}, and not {expected}"
+            time.sleep(0.5)
+
+    def answer(self) -> str:
+        asking = f"import urllib.request as r; print(r.urlopen('http://{ADDRESS}/', timeout=20).read().decode())"
+        return self.machine.run(f"python3 -c {shlex.quote(asking)}").strip()
+
+    def inside(self, pid: int, command: str) -> str:
+        """What root can do where that process is, with nothing of its own but what the process sees."""
+        return self.machine.run(f"nsenter --target {pid} --mount sh -c {shlex.quote(command)} 2>&1 || true")
+
+
+@pytest.fixture
+def guests(machine: Machine) -> Iterator[Guests]:
+    """Its devices are given to it by the machine that it is a container of. There they may be root's alone; on a node
+    of its own, role node gives them to the group kvm and to all."""
+    own = (
+        "for device in kvm:232 net/tun:200; do path=/dev/${device%:*}; [ -e $path ] || continue; "
+        "mkdir -p /devices; node=/devices/$(basename $path); [ -e $node ] || mknod $node c 10 ${device#*:}; "
+        "mount --bind $node $path; done; "
+        "chmod 0666 /dev/net/tun; [ ! -e /dev/kvm ] || { chgrp kvm /dev/kvm; chmod 0660 /dev/kvm; }"
+    )
+    machine.run(own)
+    yield Guests(machine)
+    machine.run("umount /dev/net/tun; [ ! -e /dev/kvm ] || umount /dev/kvm; rm -r /devices")
+
+
+def assert_powerless(process: dict[str, Any], user: str) -> None:
+    assert process["Uid"] == [user] * 4 and process["Groups"] == []
+    assert process["CapEff"] == ["0000000000000000"]
+    assert process["NoNewPrivs"] == ["1"] and process["Seccomp"] == ["2"]
+
+
+def test_a_virtual_machine_runs_in_its_unit_without_power_and_a_broken_one_is_rolled_back(guests: Guests) -> None:
+    reason = guest.why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    files = guest.guest_files()
+    for file, part in ((files.kernel, "kernel"), (files.initrd, "initrd")):
+        guests.machine.bring(Path(file), f"/root/guest-{part}")
+    trial = guests.do("machine", "vm", ADDRESS, "works", "1")
+    shown = guests.until("vm", verdict="pass", working=[1])
+    assert guests.answer() == "guest 1"
+    assert guests.machine.units("unikernel-fleet-qemu@vm:*") == ["unikernel-fleet-qemu@vm:1.service"]
+    assert guests.do("confirm", "vm", trial)
+    user = guests.machine.run("id -u unikernel").strip()
+    assert_powerless(shown["process"], user)
+    pid = shown["process"]["pid"]
+    scratch = "/var/lib/unikernel-fleet/scratch/vm/1"
+    assert shown["folder"] == scratch
+    assert guests.machine.run(f"stat -c '%U %a' {scratch} {scratch}/qmp").split()[:2] == ["unikernel", "770"]
+    for place in ("/etc", "/var/lib/unikernel-fleet", "/var/lib/unikernel-fleet/scratch"):
+        assert "Read-only file system" in guests.inside(pid, f"touch {place}/x"), place
+    assert guests.inside(pid, f"touch {scratch}/x && rm {scratch}/x && echo may").split() == ["may"]
+
+    guests.do("machine", "vm", ADDRESS, "panics", "2")
+    shown = guests.until("vm", phase="stable", working=[1])
+    assert shown["ended"][0] == "rolled_back" and "its guest panicked" in shown["ended"][1]
+    give_up = time.monotonic() + BOOT_S
+    while True:
+        try:
+            assert guests.answer() == "guest 1"
+            break
+        except AssertionError:
+            assert time.monotonic() < give_up
+    assert guests.machine.units("unikernel-fleet-qemu@vm:*") == ["unikernel-fleet-qemu@vm:1.service"]
+    guests.do("remove", "vm")
+    assert guests.machine.run("ls /var/lib/unikernel-fleet/scratch").split() == []
+
+
+def test_a_core_is_written_where_the_sandbox_allows_it_and_is_evidence_of_roots(guests: Guests, tmp_path: Path) -> None:
+    if guests.machine.run("[ -e /dev/kvm ] && echo yes || true").strip() != "yes":
+        pytest.skip("a Solo5 guest for hvt: there is no /dev/kvm")
+    image, tender = tmp_path / "image", tmp_path / "tender"
+    image.write_bytes(elf([abi_note(1, 2), manifest_note(())]))
+    tender.write_text(TENDER, encoding="ascii")
+    guests.machine.bring(image, "/root/image.hvt")
+    guests.machine.bring(tender, "/usr/local/bin/solo5-hvt-debug")
+    guests.machine.run("chmod 0755 /usr/local/bin/solo5-hvt-debug")
+    trial = guests.do("unikernel", "core", "serves")
+    shown = guests.until("core", verdict="pass", working=[1])
+    assert guests.do("confirm", "core", trial)
+    assert_powerless(shown["process"], guests.machine.run("id -u unikernel").strip())
+    console = "\n".join(shown["consoles"]["1"])
+    assert console.count("Read-only file system") == 2 and "unikernel" in console
+    guests.do("unikernel", "core", "abort")
+    shown = guests.until("core", phase="stable", working=[1])
+    outcome, why, evidence = shown["ended"]
+    assert outcome == "rolled_back" and "the guest aborted (solo5_abort)" in why
+    assert guests.machine.run(f"cat {evidence}/core").strip() == "memory and secrets"
+    assert guests.machine.run(f"stat -c '%U %G %a' {evidence}/core").split() == ["root", "root", "600"]
+    guests.do("remove", "core")
+    guests.machine.run("rm /usr/local/bin/solo5-hvt-debug")
+    assert guests.machine.run("ls /var/lib/unikernel-fleet/scratch").split() == []

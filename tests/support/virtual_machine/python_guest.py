@@ -1,0 +1,96 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A Python program as all that runs on another kernel than this machine's: with that kernel's modules, the nodes' own
+Python and iproute2, and the library. For what this machine's kernel cannot do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.emulator import basic_words
+from ansible_collections.unikernel.fleet.tests.support.nspawn.base import base_root
+
+from . import cpio
+from .guest import QEMU, guest_files
+
+LIBRARY = Path(__file__).resolve().parents[3] / "plugins" / "module_utils" / "_fleet"
+INIT = Path(__file__).with_name("python_guest_init.py")
+RESULT = "RESULT:"
+PATIENCE_S = 240.0
+"""About 10 s under TCG on an idle machine."""
+PYTHON = "usr/lib/python3.11"
+LEFT_OUT = ("__pycache__", "config-", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "unittest")
+PROGRAMS = ("/usr/bin/python3.11", "/usr/bin/ip", "/usr/sbin/bridge")
+
+
+def run_in_guest(program: Path, modules: Sequence[str], folder: Path) -> Any:
+    """What the program passed to ``done`` there; ``modules`` in the order in which they can be loaded."""
+    files = guest_files()
+    initrd = folder / "initrd"
+    with open(initrd, "wb") as archive:
+        for part in _entries(program, modules, files.modules):
+            archive.write(part)
+        archive.write(cpio.END)
+    command = [
+        *(QEMU, *basic_words("tcg", "max"), "-m", "384"),
+        *("-kernel", str(files.kernel), "-initrd", str(initrd)),
+        *("-append", "console=ttyS0 quiet panic=-1 rdinit=/init"),
+        *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),
+    ]
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=PATIENCE_S,
+        check=True,
+    )
+    found = [line.partition(RESULT)[2] for line in done.stdout.splitlines() if RESULT in line]
+    if not found:
+        raise AssertionError(f"the guest had no result:\n{done.stdout[-6000:]}{done.stderr[-2000:]}")
+    return json.loads(found[-1])
+
+
+def _entries(program: Path, modules: Sequence[str], module_folder: Path) -> Iterator[bytes]:
+    root = base_root()
+    for name in ("dev", "proc", "sys", "run", "tmp", "modules", "usr", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64"):
+        yield cpio.entry(name, cpio.FOLDER, b"")
+    for name in ("bin", "sbin", "lib", "lib64"):
+        yield cpio.entry(name, cpio.LINK, f"usr/{name}".encode("ascii"))
+    for number, name in enumerate(modules):
+        content = next(module_folder.rglob(f"{name}.ko")).read_bytes()
+        yield cpio.entry(f"modules/{number:02d}-{name}.ko", cpio.FILE, content)
+    yield from _tree(root / PYTHON, PYTHON)
+    shared = [f"/{path.relative_to(root)}" for path in (root / PYTHON / "lib-dynload").glob("_ctypes.*.so")]
+    yield cpio.entry("usr/lib/x86_64-linux-gnu", cpio.FOLDER, b"")
+    for path in (*PROGRAMS, *_libraries(root, (*PROGRAMS, *shared))):
+        place = "/usr" + path if not path.startswith("/usr") else path
+        yield cpio.entry(place.lstrip("/"), cpio.PROGRAM, (root / place.lstrip("/")).resolve().read_bytes())
+    yield from _tree(LIBRARY, "_fleet")
+    yield cpio.entry("init", cpio.PROGRAM, INIT.read_bytes())
+    yield cpio.entry("program.py", cpio.FILE, program.read_bytes())
+
+
+def _tree(folder: Path, place: str) -> Iterator[bytes]:
+    yield cpio.entry(place, cpio.FOLDER, b"")
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(LEFT_OUT):
+            continue
+        if path.is_dir():
+            yield from _tree(path, f"{place}/{path.name}")
+        elif path.is_file():
+            yield cpio.entry(f"{place}/{path.name}", cpio.FILE, path.read_bytes())
+
+
+def _libraries(root: Path, programs: Sequence[str]) -> list[str]:
+    """Paths of the shared objects that they need."""
+    said = subprocess.run(["chroot", str(root), "ldd", *programs], capture_output=True, text=True, check=True).stdout
+    words = {word for line in said.splitlines() if not line.endswith(":") for word in line.split()}
+    return sorted(word for word in words if word.startswith("/"))
