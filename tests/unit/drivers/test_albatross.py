@@ -39,6 +39,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model impor
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.mac import derived_mac
 from ansible_collections.unikernel.fleet.tests.support.albatross.double import Albatross
 from ansible_collections.unikernel.fleet.tests.support.albatross.images import SPT, image
+from ansible_collections.unikernel.fleet.tests.support.albatross.tls_endpoint import SEES_CHAINS
 from ansible_collections.unikernel.fleet.tests.support.albatross_node import (
     BRIDGE,
     ENDS,
@@ -202,6 +203,7 @@ def test_what_albatross_has_no_words_for_is_refused(here: AlbatrossNode) -> None
     assert "an environment was declared" in said and "a working directory was declared" in said
 
 
+@pytest.mark.skipif(not SEES_CHAINS, reason="before Python 3.10 the double's endpoint sees no tenants")
 def test_the_policy_of_a_tenant_is_looked_at_first(tmp_path: Path, albatross: Albatross) -> None:
     tenant = albatross.tenant("dev", Policy((0,), 1, 64, (BRIDGE,), None))
     node = AlbatrossNode(tmp_path / "node", over_tls(albatross, "dev", tenant))
