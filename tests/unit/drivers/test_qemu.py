@@ -17,7 +17,11 @@ from typing import Any, Optional
 import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import qemu
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.qemu_exits import BEGINS, LAST_WORDS, meaning
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.qemu_exits import (
+    BEGINS,
+    LAST_WORDS,
+    meaning,
+)
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.registry import open_driver
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import DriverError, ReleaseRefused
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.images.store import ImageStore
