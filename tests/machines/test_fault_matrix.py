@@ -28,7 +28,7 @@ SCENARIOS = ("deployment", "update", "reconfigure", "rollback")
 FAULTS = ("error", "module", "guard", "controller", "power")
 SHORT = os.environ.get("FLEET_FORM") == "short"
 ON_NODE = COLLECTION / "tests" / "support" / "faults_on_node.py"
-PATIENCE_S = 200.0
+PATIENCE_S = 900.0
 
 
 class Matrix:
@@ -106,9 +106,10 @@ def test_on_a_machine_exactly_the_old_or_the_new_release_answers_afterwards(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("scenario", SCENARIOS)  # emulated, more of them than these few cases would starve each other
 @pytest.mark.parametrize("fault", FAULTS)
 def test_of_virtual_machines_exactly_the_old_or_the_new_release_answers_afterwards(
-    machine: Machine, fault: str, record_property: Callable[[str, object], None]
+    machine: Machine, fault: str, scenario: str, record_property: Callable[[str, object], None]
 ) -> None:
     reason = guest.why_not()
     if reason is not None:
@@ -116,4 +117,4 @@ def test_of_virtual_machines_exactly_the_old_or_the_new_release_answers_afterwar
     files = guest.guest_files()
     for file, place in ((files.kernel, "/root/guest-kernel"), (files.initrd, "/root/guest-initrd")):
         machine.bring(Path(file), place)
-    survives(Matrix(machine, "qemu"), fault, SCENARIOS, 4, record_property)
+    survives(Matrix(machine, "qemu"), fault, [scenario], 4, record_property)

@@ -18,7 +18,11 @@ from typing import Any, Optional
 import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import qemu
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.qemu_exits import LAST_WORDS, meaning
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.qemu_exits import (
+    BEGINS,
+    LAST_WORDS,
+    meaning,
+)
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.registry import open_driver
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import DriverError, ReleaseRefused
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.images.store import ImageStore
@@ -183,6 +187,7 @@ def test_disks_are_called_what_they_are_and_the_one_it_boots_from_stays_as_it_is
         (None, [], "QEMU was killed by SIGKILL"),
         (None, ["qemu_system_shutdown_request reason=8", f"runstate_set {LAST_WORDS}"], "its guest panicked"),
         (None, ["qemu_system_shutdown_request reason=6", f"runstate_set {LAST_WORDS}"], "its guest powered off"),
+        (None, [f"runstate_set {LAST_WORDS}", f"runstate_set {BEGINS} 9 (running)"], "QEMU was killed by SIGKILL"),
     ],
 )
 def test_ways_to_end_are_told_apart(status: Optional[int], console: list[str], words: str) -> None:

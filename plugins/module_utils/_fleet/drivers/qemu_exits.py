@@ -17,6 +17,7 @@ from typing import Optional
 TRACED = "qemu_system_shutdown_request"
 CONSOLE_LINES = 40
 STATE_TRACED = "runstate_set"
+BEGINS = "(prelaunch) new_state"
 LAST_WORDS = "new_state 11 (shutdown)"
 """QEMU's own, in its trace of its states, when it has nothing to do but to clean up and to exit. QEMU 7.2 now and then
 hangs there for ever: when somebody talks to its QMP at that moment, it waits for an end of the conversation."""
@@ -30,6 +31,8 @@ _HOST_ERROR, _HOST_QMP_QUIT, _HOST_SIGNAL, _GUEST_SHUTDOWN, _GUEST_PANIC = 1, 2,
 
 def meaning(status: Optional[int], signal_meaning: str, console: Sequence[str]) -> str:
     """In words that follow a name; ``signal_meaning`` is what there is to say of an end by a signal."""
+    begins = [number for number, line in enumerate(console) if BEGINS in line]
+    console = console[begins[-1] :] if begins else console  # an earlier run may have ended in another way
     cause = _last_cause(console)
     if status is None and any(LAST_WORDS in line for line in console):
         status = 1 if cause == _GUEST_PANIC else 0  # it hung when it was to exit, and was helped

@@ -510,6 +510,7 @@ class Waiter:
     def let_go(self, begun: Begun) -> int:
         """Let the child become the program, and return its pid; NotStarted leaves no process behind."""
         self.started = time.monotonic()
+        self.spoke_from = os.fstat(self.console).st_size
         with contextlib.suppress(BrokenPipeError):
             os.write(begun.gate, b"!")
         complaint = b""
@@ -645,7 +646,10 @@ class Waiter:
     def said_last_words(self, size: int) -> bool:
         """Whether the end of the console holds the words after which this program has nothing to do but to end."""
         words = self.spec.get("last_words")
-        return bool(words) and octets(words) in os.pread(self.console, LAST_WORDS_TAIL, max(0, size - LAST_WORDS_TAIL))
+        # An earlier run's last words stand there too; and a console that was cut begins anew.
+        self.spoke_from = min(self.spoke_from, size)
+        tail = max(self.spoke_from, size - LAST_WORDS_TAIL)
+        return bool(words) and octets(words) in os.pread(self.console, LAST_WORDS_TAIL, tail)
 
     def look_at_console(self, elapsed_s: float, size_before: int) -> tuple[float, int]:
         """Move the console away when it is above its bound; returns when to look again and its size.
