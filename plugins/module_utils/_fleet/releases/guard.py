@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Optional
 
 from ..checks.model import CheckSpec, Outcome, Verdict
@@ -41,8 +42,14 @@ _LONGEST_PAUSE_S = 30.0
 """A guard that is hindered (a full disk, say) tries again for about an hour."""
 
 
+_FOR_A_REVERT = ("..drivers.process_disks", "..drivers.process_refusals", "..drivers.swap_method")
+"""Imported where they are used; in a guard, before anything depends on its speed."""
+
+
 def self_test(checks: Sequence[CheckSpec]) -> None:
     """Raise what would keep this guard from judging: a check that cannot be made here, a missing library."""
+    for module in _FOR_A_REVERT:
+        import_module(module, __package__)
     for spec in checks:
         if spec.kind not in CHECKS:
             raise InvalidDeclaration(f"there is no check of the kind {spec.kind!r}; known: {', '.join(sorted(CHECKS))}")
