@@ -20,6 +20,8 @@ from . import cpio
 from .guest import QEMU, guest_files
 
 LIBRARY = Path(__file__).resolve().parents[3] / "plugins" / "module_utils" / "_fleet"
+INTERPRETER = b"#!/usr/bin/python3.11 -IB\n"
+"""As Debian 12 has it."""
 INIT = Path(__file__).with_name("python_guest_init.py")
 RESULT = "RESULT:"
 PATIENCE_S = 240.0
@@ -65,8 +67,8 @@ def _entries(program: Path, modules: Sequence[str], module_folder: Path) -> Iter
     for name in ("bin", "sbin", "lib", "lib64"):
         yield cpio.entry(name, cpio.LINK, f"usr/{name}".encode("ascii"))
     for number, name in enumerate(modules):
-        content = next(module_folder.rglob(f"{name}.ko")).read_bytes()
-        yield cpio.entry(f"modules/{number:02d}-{name}.ko", cpio.FILE, content)
+        found = sorted(module_folder.rglob(f"{name}.ko"))
+        yield cpio.entry(f"modules/{number:02d}-{name}.ko", cpio.FILE, found[0].read_bytes())
     yield from _tree(root / PYTHON, PYTHON)
     shared = [f"/{path.relative_to(root)}" for path in (root / PYTHON / "lib-dynload").glob("_ctypes.*.so")]
     yield cpio.entry("usr/lib/x86_64-linux-gnu", cpio.FOLDER, b"")
@@ -74,7 +76,7 @@ def _entries(program: Path, modules: Sequence[str], module_folder: Path) -> Iter
         place = "/usr" + path if not path.startswith("/usr") else path
         yield cpio.entry(place.lstrip("/"), cpio.PROGRAM, (root / place.lstrip("/")).resolve().read_bytes())
     yield from _tree(LIBRARY, "_fleet")
-    yield cpio.entry("init", cpio.PROGRAM, INIT.read_bytes())
+    yield cpio.entry("init", cpio.PROGRAM, INTERPRETER + INIT.read_bytes())
     yield cpio.entry("program.py", cpio.FILE, program.read_bytes())
 
 
