@@ -19,11 +19,13 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.ask
     command_for,
     result_from,
 )
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.by_guard import ANSWER
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import Option
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.unikernel_info import inform
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import NodeLayout
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard_install
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.proposal import Wanted
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.node import Node
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.proposal import Declaration, Wanted
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import TrialOptions, locked
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
 from ansible_collections.unikernel.fleet.tests.support.real_node import NAME, declared, free_port, real_node
@@ -34,9 +36,20 @@ def layout(tmp_path: Path) -> NodeLayout:
     """A node with spaces in the path of its state folder, and with a unikernel that is stopped."""
     node = real_node(tmp_path / "a node")
     with locked(node, NAME, ME) as transaction:
-        stopped = replace(declared(node, "#!/bin/sh\nexec sleep 60\n", free_port()), wanted=Wanted.STOPPED)
-        transaction.declare(stopped, TrialOptions(timeout_s=0.0), None)
+        transaction.declare(stopped(node, "#!/bin/sh\nexec sleep 60\n"), TrialOptions(timeout_s=0.0), None)
     return node.layout
+
+
+def stopped(node: Node, program: str) -> Declaration:
+    return replace(declared(node, program, free_port()), wanted=Wanted.STOPPED)
+
+
+def install_other_code(layout: NodeLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = dict(guard_install.library_sources())
+    sources["model.py"] += b"# another version\n"
+    with monkeypatch.context() as patched:
+        patched.setattr(guard_install, "library_sources", lambda: sources)
+        guard_install.install(layout)
 
 
 def parameters(layout: NodeLayout, **given: Any) -> dict[str, Any]:
@@ -77,10 +90,10 @@ def test_what_is_refused_is_an_answer_too(layout: NodeLayout) -> None:
 @pytest.mark.parametrize("check_mode", [True, False])
 def test_a_release_is_gone_back_to_through_the_guard(layout: NodeLayout, check_mode: bool) -> None:
     guard_install.install(layout)
-    given = defaults(release.ARGUMENTS, root=str(layout.root), name=NAME, state="rolled_back")
+    given = defaults(release.ARGUMENTS, root=str(layout.root), name=NAME, state="rolled_back", to=7)
     refused = asked(given, "release", check_mode)
     assert refused is not None and refused["failed"] and refused["error"] == "InvalidDeclaration", refused
-    assert "has not kept an older release" in refused["msg"]
+    assert "has not kept release 7" in refused["msg"]
 
 
 def test_the_verdict_of_an_unknown_trial_is_inconclusive_through_the_guard(layout: NodeLayout) -> None:
@@ -116,11 +129,38 @@ def test_a_relative_folder_is_left_to_the_module(layout: NodeLayout) -> None:
 
 
 def test_a_guard_of_other_code_is_not_believed(layout: NodeLayout, monkeypatch: pytest.MonkeyPatch) -> None:
-    sources = dict(guard_install.library_sources())
-    sources["model.py"] += b"# another version\n"
-    monkeypatch.setattr(guard_install, "library_sources", lambda: sources)
-    guard_install.install(layout)
+    install_other_code(layout, monkeypatch)
     assert asked(parameters(layout)) is None
+
+
+def test_a_guard_of_other_code_does_nothing_before_it_is_not_believed(
+    layout: NodeLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = real_node(layout.root.parent)
+    with locked(node, NAME, ME) as transaction:
+        transaction.declare(stopped(node, "#!/bin/sh\nexec sleep 61\n"), TrialOptions(timeout_s=0.0), None)
+    install_other_code(layout, monkeypatch)
+    given = defaults(release.ARGUMENTS, root=str(layout.root), name=NAME, state="rolled_back", to=1)
+    before = layout.state(NAME).read_bytes()
+    assert asked(given, "release") is None
+    assert layout.state(NAME).read_bytes() == before
+
+
+def test_what_else_a_shell_prints_is_no_part_of_the_answer(layout: NodeLayout) -> None:
+    guard_install.install(layout)
+    command = command_for("unikernel_info", parameters(layout), False)
+    said = subprocess.run(
+        ["/bin/sh", "-c", f"echo Welcome; {command}; echo; echo bye"], capture_output=True, text=True, check=True
+    )
+    assert result_from(said.stdout) is not None
+
+
+def test_what_must_not_be_done_twice_is_never_asked_of_the_guard(layout: NodeLayout) -> None:
+    """Its answer could be lost, and a second rollback to the release before goes back two."""
+    given = defaults(release.ARGUMENTS, root=str(layout.root), name=NAME, state="rolled_back")
+    assert command_for("release", given, False) is None
+    assert command_for("release", {**given, "trial": "20260101-a"}, False) is not None
+    assert command_for("release", {**given, "to": 1}, False) is not None
 
 
 def test_a_guard_with_fewer_files_than_the_controller_is_the_same_code(
@@ -134,8 +174,7 @@ def test_a_guard_with_fewer_files_than_the_controller_is_the_same_code(
 
 
 @pytest.mark.parametrize(
-    "output",
-    ["", "no json", "[]", "3", "{}", '{"result": {}, "sources": {}}', '{"result": {}, "sources": {"model.py": 1}}'],
+    "output", ["", "no answer", "{}", f"{ANSWER}", f"{ANSWER}no json", f"{ANSWER}[]", f" {ANSWER}" + "{}"]
 )
 def test_what_is_no_answer_counts_as_none(output: str) -> None:
     assert result_from(output) is None

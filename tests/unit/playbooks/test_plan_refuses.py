@@ -33,12 +33,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"unikernel_checks": [{"tcp": {"host": "::1", "port": 99999}, "from": "controller"}]},
         "99999",
     ),
-    "no-list": ({"unikernel_checks": "http"}, "'checks'"),
+    "no-list": ({"unikernel_checks": "http"}, "'unikernel_checks'"),
     "never-passes": ({"unikernel_stable_for": 60}, "can never pass"),
     "too-short": ({"unikernel_trial_timeout": "20"}, "must be longer than deadline"),
     "too-long": ({"unikernel_trial_timeout": 1e9}, "a week"),
-    "no-number": ({"unikernel_deadline": "soon"}, "'deadline'"),
+    "no-number": ({"unikernel_deadline": "soon"}, "'unikernel_deadline'"),
     "not-templated": ({"unikernel_checks": [{"tcp": {"port": "{{ nobody_defines_it }}"}}]}, "nobody_defines_it"),
+    "no-pin": ({"unikernel_build": ""}, "unikernel_build is empty"),
+    "no-way": ({"unikernel_image_method": "nope"}, "unikernel_image_method"),
+    "no-memory": ({"unikernel_memory_mib": "much"}, "memory_mib"),
     "nameless": ({"unikernel_name": ""}, "is no name for a unikernel"),
 }
 FINE: dict[str, dict[str, Any]] = {
@@ -48,6 +51,7 @@ FINE: dict[str, dict[str, Any]] = {
         "unikernel_checks": [{"tcp": {"port": "{{ 4000 + 2 }}"}}, {"dns": {"name": "a.example"}, "wanted": True}],
         "unikernel_trial_timeout": "{{ 2 * 60 }}",
     },
+    "texts": {"unikernel_memory_mib": "{{ '6' ~ '4' }}", "unikernel_cpus": "0,1", "unikernel_start_order": "40"},
     "frozen-in": {"unikernel_node": "frozen"},
 }
 

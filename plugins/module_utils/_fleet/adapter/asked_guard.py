@@ -4,8 +4,8 @@
 
 """The node's guard as a shorter way to what a module would say, as seen from the controller.
 
-Whatever is not exactly the answer of the same code counts as none, and the module is run instead. That is why only
-modules that may be run twice are asked for this way.
+The guard answers only where it is of the very code that asks. Where it does not, the module is run instead; and since
+an answer can also be lost on its way, the guard is only asked for what may be done twice.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any, Optional
 
 from ..errors import InvalidDeclaration
 from ..layout import NodeLayout
-from ..releases.guard_sources import is_of_this_library
-from .by_guard import ANSWERED
+from ..releases.guard_sources import library_sources, seals
+from .by_guard import ANSWER, ANSWERED
 
 LONGEST_COMMAND = 65536
 """Linux takes 128 KiB for one word of a command line."""
@@ -30,26 +30,31 @@ def command_for(module: str, parameters: Mapping[str, Any], check_mode: bool) ->
 
     It can be read by every user of the node, so what may hold a secret never goes this way.
     """
-    if module not in ANSWERED or parameters.get("checks"):
+    if module not in ANSWERED or parameters.get("checks") or not _may_be_done_twice(module, parameters):
         return None
     try:
         layout = NodeLayout(Path(parameters["root"]))
     except InvalidDeclaration:
         return None
     asked = json.dumps({"parameters": parameters, "check_mode": check_mode})
-    command = shlex.join([str(layout.guard), "answer", module, asked])
+    command = shlex.join([str(layout.guard), "answer", module, asked, ",".join(seals(library_sources()))])
     return command if len(command) <= LONGEST_COMMAND else None
 
 
+def _may_be_done_twice(module: str, parameters: Mapping[str, Any]) -> bool:
+    """Going back to "the release before" a second time goes back one more."""
+    if module != "release" or parameters["state"] != "rolled_back":
+        return True
+    return parameters["trial"] is not None or parameters["to"] is not None
+
+
 def result_from(output: str) -> Optional[dict[str, Any]]:
-    """The module's result from what the guard printed; None when it is not an answer of this library's code."""
-    try:
-        said = json.loads(output)
-    except ValueError:
-        return None
-    if not isinstance(said, dict):
-        return None
-    sources, result = said.get("sources"), said.get("result")
-    if not isinstance(sources, dict) or not isinstance(result, dict) or not is_of_this_library(sources):
-        return None
-    return result
+    """The module's result from what was printed; None when there is no answer in it."""
+    for line in reversed(output.splitlines()):
+        if line.startswith(ANSWER):
+            try:
+                said = json.loads(line[len(ANSWER) :])
+            except ValueError:
+                return None
+            return said if isinstance(said, dict) else None
+    return None

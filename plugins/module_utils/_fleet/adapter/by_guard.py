@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the installed guard answers in the place of a module: ``guard.pyz answer MODULE PARAMETERS``.
+"""What the installed guard answers in the place of a module: ``guard.pyz answer``.
 
 It runs the very function that the module runs. Nothing is packed, sent or compiled for it, and that is most of what a
-run of a module costs. With the result goes what tells the caller whether this is its own code.
+run of a module costs. It answers only to a controller that has the very same code, and does nothing for another.
 
 A guard is installed from the files that a module brings along to the node. So whoever installs one does it through
 here, and this file, with all that it needs to answer, is among them.
@@ -15,23 +15,29 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ..checks.model import CheckSpec
 from ..layout import NodeLayout
-from ..releases.guard_sources import own_checksums
+from ..releases.guard_sources import is_of
 from .failing import failing
 
-ANSWERED = ("unikernel_info", "liveliness", "release")
+ANSWER = "unikernel.fleet answers: "
+"""Before the answer, for a shell may print other things to the same place."""
+
+OTHER_CODE = 3
+"""Exit status of a guard that is not of the code of whoever asks. Nothing was done then."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit status 0: one line of JSON was printed, a failed result included; anything else: no answer."""
-    _unused, module, text = argv
+    """``answer MODULE PARAMETERS SEALS``. Exit status 0: one line with the result was printed, be it a refusal."""
+    _unused, module, text, asked_by = argv
+    if not is_of(asked_by.split(",")):
+        return OTHER_CODE
     asked = json.loads(text)
-    said = {"result": answer(module, asked["parameters"], asked["check_mode"]), "sources": own_checksums()}
-    sys.stdout.write(json.dumps(said) + "\n")
+    said = answer(module, asked["parameters"], asked["check_mode"])
+    sys.stdout.write(f"{ANSWER}{json.dumps(said)}\n")
     return 0
 
 
@@ -39,21 +45,34 @@ def answer(module: str, parameters: Mapping[str, Any], check_mode: bool) -> dict
     """The module's result for parameters that are complete and of the right types."""
     try:
         with failing(_Failing()):
-            if module == "unikernel_info":
-                from .unikernel_info import inform
-
-                return inform(parameters)
-            if module == "liveliness":
-                from .liveliness import judge
-
-                return judge(parameters)
-            if module == "release":
-                from .release import change_release
-
-                return change_release(parameters, check_mode)
+            return ANSWERED[module](parameters, check_mode)
     except _Failed as failed:
         return failed.result
-    raise ValueError(f"the guard does not answer for {module}")
+
+
+def _unikernel_info(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    from .unikernel_info import inform
+
+    return inform(parameters)
+
+
+def _liveliness(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    from .liveliness import judge
+
+    return judge(parameters)
+
+
+def _release(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    from .release import change_release
+
+    return change_release(parameters, check_mode)
+
+
+ANSWERED: Mapping[str, Callable[[Mapping[str, Any], bool], dict[str, Any]]] = {
+    "unikernel_info": _unikernel_info,
+    "liveliness": _liveliness,
+    "release": _release,
+}
 
 
 def arm(layout: NodeLayout, name: str, trial: str, checks: Sequence[CheckSpec]) -> None:

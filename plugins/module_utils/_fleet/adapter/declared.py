@@ -23,7 +23,7 @@ from ..releases.plan import UNKNOWN_NODE, Declared
 from ..releases.proposal import Wanted, merged
 from ..sources.protocol import Lookup
 from .albatross import place_of
-from .options import CONFIGURATION, PREFIX, configuration_given
+from .options import CONFIGURATION, PREFIX, configuration_given, specs
 
 LATEST = "latest"
 
@@ -88,14 +88,34 @@ def declaration_of(host: str, variables: Mapping[str, Any]) -> Declaration:
 
 def configuration_of(variables: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration fields that are declared, checked and in their encoded form."""
-    given = configuration_given({option.name: variables.get(option.variable) for option in CONFIGURATION})
-    merged(None, given)
+    declared = {option.name: variables.get(option.variable) for option in CONFIGURATION}
+    try:
+        given = configuration_given(declared)
+        merged(None, given)
+    except (InvalidDeclaration, TypeError, ValueError, AttributeError):
+        # Templates leave texts behind. Read as the module reads them, which takes its time, they may fit.
+        given = configuration_given(_as_the_module_reads(declared))
+        merged(None, given)
     return given
+
+
+def _as_the_module_reads(declared: Mapping[str, Any]) -> dict[str, Any]:
+    from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+    read = ArgumentSpecValidator(specs(CONFIGURATION)).validate(
+        {name: value for name, value in declared.items() if value is not None}
+    )
+    if read.error_messages:
+        raise InvalidDeclaration("; ".join(read.error_messages))
+    validated: dict[str, Any] = read.validated_parameters
+    return validated
 
 
 def lookup_of(variables: Mapping[str, Any], name: str) -> Lookup:
     """Which build is declared: the latest one, or one by its id or its sha256."""
-    build = variables.get(PREFIX + "build") or LATEST
+    build = variables.get(PREFIX + "build", LATEST)
+    if build in (None, ""):
+        raise InvalidDeclaration("unikernel_build is empty: name a build, or say latest.")
     sha256 = variables.get(PREFIX + "sha256")
     return Lookup(
         job=variables.get(PREFIX + "job") or name,

@@ -10,6 +10,7 @@ it asks here first, and only about what changes: in a large fleet that is little
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
@@ -23,7 +24,12 @@ from ..releases.proposal import Wanted
 from . import options
 from .unikernel import trial_options
 
-_OPTIONS = (*options.CHECKS, *options.SCHEDULE, *options.TRIAL)
+_OPTIONS = (
+    *options.CHECKS,
+    *options.SCHEDULE,
+    *options.TRIAL,
+    options.Option("image_method", choices=("auto", "node", "controller")),
+)
 
 TRIAL_VARIABLES = tuple(option.variable for option in _OPTIONS)
 
@@ -33,7 +39,7 @@ def why_no_trial(variables: Mapping[str, Any], wanted: Wanted) -> Optional[str]:
     given = {o.name: variables[o.variable] for o in _OPTIONS if variables.get(o.variable) is not None}
     read = ArgumentSpecValidator(options.specs(_OPTIONS)).validate(given)
     if read.error_messages:
-        return f"one of its variables unikernel_... does not fit: {'; '.join(read.error_messages)}"
+        return "; ".join(_of_variable(message) for message in read.error_messages)
     try:
         trial_options(read.validated_parameters, wanted)
         if wanted is Wanted.RUNNING:
@@ -45,6 +51,12 @@ def why_no_trial(variables: Mapping[str, Any], wanted: Wanted) -> Optional[str]:
     except FleetError as error:
         return str(error)
     return None
+
+
+def _of_variable(message: str) -> str:
+    """What Ansible says of an option, said of the variable; without the names of its own classes."""
+    told = re.sub(r"<class '[^']*'>", "it", message)
+    return re.sub(r"(argument|option|value of) '?(\w+)'?", rf"\1 '{options.PREFIX}\2'", told, count=1)
 
 
 def faulty_trials(plan: Plan, variables_of: Callable[[str], Mapping[str, Any]]) -> dict[str, str]:

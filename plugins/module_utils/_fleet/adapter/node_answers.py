@@ -58,7 +58,8 @@ def read_answers(
             if inhibited:
                 answers.frozen[node] = str(inhibited)
         else:
-            answers.silent[node] = f"its node {node} did not answer: {_why(answer)}"
+            said = isinstance(answer, Mapping) and not answer.get("unreachable") and answer.get("msg")
+            answers.silent[node] = f"its node {node} {'could not say' if said else 'did not answer'}: {_why(answer)}"
     for node in answers.silent:
         answers.reports.pop(node, None)
     return answers

@@ -33,7 +33,7 @@ from ..errors import DriverError
 from ..layout import NodeLayout
 from ..runtime.choice import this_machine, uses_systemd
 from ..version import VERSION, ordered
-from .guard_sources import CHECKSUMS, checksums, library_sources
+from .guard_sources import SEALS, library_sources, seals
 
 _PACKAGE = "_fleet"
 _MAIN = f"""\
@@ -187,7 +187,7 @@ def _archive(sources: dict[str, bytes]) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         archive.comment = VERSION.encode("ascii")
         _add(archive, "__main__.py", _MAIN.encode("utf-8"))
-        _add(archive, f"{_PACKAGE}/{CHECKSUMS}", json.dumps(checksums(sources)).encode("ascii"))
+        _add(archive, f"{_PACKAGE}/{SEALS}", json.dumps(seals(sources)).encode("ascii"))
         for name, source in sorted(sources.items()):
             _add(archive, f"{_PACKAGE}/{name}", source)
             # Compiled for this Python, so that a guard is armed in a moment; another Python takes the source.

@@ -11,11 +11,11 @@ import pkgutil
 import sys
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
-CHECKSUMS = "sources.json"
+SEALS = "sources.json"
 """In the guard's archive, beside the sources."""
 
 _LIBRARY = __name__.rpartition(".releases.")[0]
@@ -23,7 +23,6 @@ _LIBRARY = __name__.rpartition(".releases.")[0]
 
 def library_sources() -> dict[str, bytes]:
     """Path within the package to source text, of every file of the library that is at hand."""
-    package = sys.modules[__name__.rpartition(".releases.")[0]]
     package = sys.modules[_LIBRARY]
     folder = Path(package.__path__[0])
     archive = _enclosing_archive(folder)
@@ -46,23 +45,21 @@ def _enclosing_archive(folder: Path) -> Optional[Path]:
     return next((parent for parent in folder.parents if parent.is_file()), None)
 
 
-def checksums(sources: Mapping[str, bytes]) -> dict[str, int]:
-    """Path within the package to CRC-32: enough to tell whether two have the same file."""
-    return {name: zlib.crc32(source) for name, source in sources.items()}
+def seals(sources: Mapping[str, bytes]) -> list[str]:
+    """One short word for each file, of its path and content (CRC-32): enough to tell whether two have the same file."""
+    return sorted(f"{zlib.crc32(source, zlib.crc32(name.encode())):08x}" for name, source in sources.items())
 
 
-def own_checksums() -> dict[str, int]:
-    """Of the guard that calls this; empty when it was installed by a version that did not keep them."""
+def own_seals() -> list[str]:
+    """Of the guard that calls this; none when it was installed by a version that did not keep them."""
     try:
-        kept = pkgutil.get_data(_LIBRARY, CHECKSUMS)
+        kept = pkgutil.get_data(_LIBRARY, SEALS)
     except OSError:
-        return {}
-    return {} if kept is None else dict(json.loads(kept))
+        return []
+    return [] if kept is None else list(json.loads(kept))
 
 
-def is_of_this_library(theirs: Mapping[str, int]) -> bool:
-    """Whether a guard with these files runs the same code as this library, which may have more of them."""
-    if not theirs:
-        return False
-    mine = checksums(library_sources())
-    return all(mine.get(name) == checksum for name, checksum in theirs.items())
+def is_of(theirs: Sequence[str]) -> bool:
+    """Whether the guard that calls this runs the code of a library with these seals, which may have more files."""
+    mine = own_seals()
+    return bool(mine) and set(mine) <= set(theirs)

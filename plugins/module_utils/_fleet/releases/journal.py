@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
@@ -151,6 +152,11 @@ def _schema_on_disk(path: Path) -> Any:
 
 
 def _unreadable(path: Path, why: str) -> str:
+    if not os.access(path.parent, os.X_OK) or (path.exists() and not os.access(path, os.R_OK)):
+        return (
+            f"{path} cannot be read: {why}. Nothing was changed. It is for another user to read, root as a rule: say "
+            "become: true."
+        )
     return (
         f"{path} cannot be understood: {why}. Nothing was changed, and what runs was left running. Restore the file "
         "from a backup, or move it away: the unikernel is then adopted from what runs."

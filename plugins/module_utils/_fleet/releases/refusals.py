@@ -109,5 +109,5 @@ def was_confirmed(state: State, trial_id: str) -> None:
 def no_such_trial(state: State, trial_id: Optional[str]) -> str:
     trial = state.trial
     opened = f"the open one is {trial.id}, held by {trial.holder}" if trial else "none is open"
-    wanted = f"trial {trial_id}" if trial_id else "a trial"
-    return f"{state.name}: there is no {wanted} to end; {opened}. Nothing was changed."
+    wanted = f"trial {trial_id} is not open" if trial_id else "no trial is open"
+    return f"{state.name}: {wanted}{f'; {opened}' if trial_id or trial else ''}. Nothing was changed."
