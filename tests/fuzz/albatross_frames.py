@@ -212,10 +212,18 @@ def conversed(octets: bytes, dice: random.Random) -> None:
 
 
 def batch(seed: int, frames: int) -> Result:
-    """Try so many frames; the same ones for the same seed."""
+    """Try so many frames; the same ones for the same seed. What hangs ends the process, with a traceback."""
+    faulthandler.dump_traceback_later(HANG_S, exit=True, file=sys.__stderr__)
+    try:
+        return _tried(seed, frames)
+    finally:
+        # Also after a failure, or the process would be ended in the middle of whatever it does by then.
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _tried(seed: int, frames: int) -> Result:
     dice = random.Random(seed)
     seeds, extensions = corpus()
-    faulthandler.dump_traceback_later(HANG_S, exit=True, file=sys.__stderr__)
     read, slowest_s = 0, 0.0
     began = time.process_time()
     for number in range(frames):
@@ -236,7 +244,6 @@ def batch(seed: int, frames: int) -> Result:
         if took_s > LONGEST_FRAME_S:
             raise Failed(f"seed {seed}, frame {number} took {took_s:.1f} s: {octets.hex()}")
         slowest_s = max(slowest_s, took_s)
-    faulthandler.cancel_dump_traceback_later()
     return Result(frames, read, slowest_s, time.process_time() - began, _peak_mib())
 
 
