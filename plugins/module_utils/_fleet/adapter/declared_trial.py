@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Optional
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -40,14 +41,13 @@ def why_no_trial(variables: Mapping[str, Any], wanted: Wanted) -> Optional[str]:
     read = ArgumentSpecValidator(options.specs(_OPTIONS)).validate(given)
     if read.error_messages:
         return "; ".join(_of_variable(message) for message in read.error_messages)
+    declared = read.validated_parameters
     try:
-        trial_options(read.validated_parameters, wanted)
+        # What the node checks and cannot be read here may be read there: the node says what is wrong with it.
+        with suppress(MissingLibrary):
+            trial_options(declared, wanted)
         if wanted is Wanted.RUNNING:
-            checks_from(
-                read.validated_parameters["checks"], read.validated_parameters.get("address"), Vantage.CONTROLLER
-            )
-    except MissingLibrary:
-        return None  # What cannot be read here may be read on the node, which says what is wrong with it.
+            checks_from(declared["checks"], declared.get("address"), Vantage.CONTROLLER)
     except FleetError as error:
         return str(error)
     return None

@@ -14,6 +14,7 @@ Every tag of the protocol is below 31, so an identifier is one octet.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
 from ..errors import MissingLibrary
@@ -86,18 +87,19 @@ def only(octets: bytes) -> Element:
     return found[0]
 
 
-class Kind(Generic[T]):
+class Kind(ABC, Generic[T]):
     """A kind of values: how one is written, and how it is read."""
 
     identifiers: frozenset[int]
     """First octets that one of its values may have."""
 
+    @abstractmethod
     def write(self, value: T) -> bytes:
-        raise NotImplementedError
+        """The whole element."""
 
+    @abstractmethod
     def read(self, identifier: int, content: bytes) -> T:
         """The value of an element whose identifier is one of ours."""
-        raise NotImplementedError
 
     def decode(self, octets: bytes) -> T:
         """The value that some octets are; Malformed when they are not exactly one."""
