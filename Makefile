@@ -145,7 +145,8 @@ sanity: venv-dev copy ## run ansible-test sanity, on a node's oldest and newest 
 	@$(STEP) sanity -- $(DEV)/python tools/sanity.py $(BUILD) $$(tools/find_python.sh ends)
 
 molecule: venv-dev tree ## run the scenarios in extensions/molecule: real deployments on this machine
-	@PATH="$(DEV):$$PATH" $(STEP) molecule -- molecule test --all --exclude nodes --report
+	@PATH="$(DEV):$$PATH" $(STEP) molecule -- molecule test --all --exclude nodes --report \
+	    --workers $(JOBS) --continue-on-failure
 
 # Those on machines are part of `machines` in the short form.
 MATRICES = tests/faults $(if $(filter short,$(FLEET_FORM)),,tests/machines/test_fault_matrix.py)

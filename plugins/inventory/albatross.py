@@ -11,13 +11,14 @@ version_added: 0.2.0
 author:
   - The unikernel.fleet authors (@unikernel-fleet)
 description:
-  - Makes a host of every unikernel that runs on one or many albatross nodes, in the group V(unikernels), with what
-    albatross tells of it as variables.
+  - Makes a host of every unikernel that runs on one or many albatross nodes, in the group O(group), with what albatross
+    tells of it as variables.
   - Asks albatross itself, by its sockets on this machine or over TLS. Neither C(albatross-client) nor a login on the
     nodes is needed. All nodes are asked at once, each with one request.
   - Its source is a YAML file whose name ends with C(albatross.yml) or C(albatross.yaml).
   - Further groups are V(albatross_node_NAME) of each node, and V(albatross_path_A_B) of each path V(a:b), which is a
-    child of those of the paths above it.
+    child of those of the paths above it. What group names do not allow becomes V(_) in them, so the paths V(a:b) and
+    V(a-b) have one group; two nodes never have.
   - A unikernel that is not running is unknown to albatross, and therefore no host.
 requirements:
   - asn1crypto on the controller
@@ -93,6 +94,14 @@ options:
     description: Seconds that a node is waited for, for the connection and again for its answer.
     type: float
     default: 10
+  group:
+    description:
+      - The group of all of them.
+      - By default it is not V(unikernels), since this collection's playbooks take that one's hosts for declared. With
+        V(unikernels) here and O(host_names=label), what runs adds its variables to the declarations of the same names,
+        and whatever else runs counts as declared as well.
+    type: str
+    default: albatross_unikernels
   host_names:
     description:
       - How hosts are named. V(unique) is C(LABEL@NODE), with the labels of the path before it and V(_) between them, as
@@ -162,8 +171,6 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.alb
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError
 
-GROUP = "unikernels"
-
 
 def _never_a_template(value: Any) -> Any:
     """Whoever can create a unikernel chooses its arguments, and ansible-core before 2.19 would evaluate them. What is
@@ -217,7 +224,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _add(self, host: Host) -> None:
         inventory: Any = self.inventory
-        name = inventory.add_host(host.name, group=inventory.add_group(GROUP))
+        name = inventory.add_host(host.name, group=self._group(self.get_option("group")))
         inventory.add_host(name, group=self._group(node_group(host.node)))
         above = None
         for group in map(self._group, path_groups(host.path)):

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross import wire
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross import client as client_module, wire
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.client import Client
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.errors import (
     Refused,
@@ -43,6 +44,17 @@ def test_a_console_keeps_its_last_1024_lines(client: Client) -> None:
     until(lambda: lines(client, count=1) == ["1500"])
     assert lines(client) == [str(number) for number in range(477, 1_501)]
     assert lines(client, count=3) == ["1498", "1499", "1500"]
+
+
+def test_a_guest_that_never_pauses_is_not_listened_to_for_long(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "HISTORY_WITHIN_S", 0.5)
+    talks = "#!/bin/sh\nwhile :; do echo word; sleep 0.02; done\n"
+    client.create(HELLO, config(image(talks), add_name=False))
+    until(lambda: len(lines(client, count=3)) == 3)
+    began = time.monotonic()
+    found = client.console(HELLO, 1_000, quiet_s=5.0)
+    assert 3 <= len(found) < 1_000
+    assert time.monotonic() - began < 5.0
 
 
 def test_lines_are_cut_and_empty_ones_dropped() -> None:

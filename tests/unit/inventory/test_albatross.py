@@ -139,11 +139,24 @@ def test_every_unikernel_is_a_host_with_what_albatross_tells_of_it(here: Albatro
 def test_groups_are_by_node_and_by_path(here: Albatross, there: Albatross, tmp_path: Path) -> None:
     run = Run(tmp_path, over_tls(here, "dom0-a"), {"name": "dom0.b", "sockets": str(there.folder)})
     everything = {"hello@dom0-a", "dev_web_www@dom0-a", "hello@dom0.b"}
-    assert set(run.hosts) == run.members("unikernels") == everything
+    assert set(run.hosts) == run.members("albatross_unikernels") == everything
+    assert run.members("unikernels") == set()
     assert run.members("albatross_node_dom0_a") == {"hello@dom0-a", "dev_web_www@dom0-a"}
     assert run.members("albatross_node_dom0_b") == {"hello@dom0.b"}
     assert run.children("albatross_path_dev") == {"albatross_path_dev_web"}
     assert run.members("albatross_path_dev_web") == {"dev_web_www@dom0-a"}
+
+
+def test_they_are_in_the_group_of_ones_choice(here: Albatross, tmp_path: Path) -> None:
+    run = Run(tmp_path, {"name": "a", "sockets": "here"}, group="unikernels", host_names="label")
+    assert run.members("unikernels") == {"hello", "www"}
+    assert run.members("albatross_unikernels") == set()
+
+
+def test_two_nodes_never_share_a_group(tmp_path: Path) -> None:
+    run = Run(tmp_path, {"name": "dom0-a", "sockets": "here"}, {"name": "dom0.a", "sockets": "there"})
+    assert run.status != 0
+    assert "'dom0-a' and 'dom0.a' would share the group 'albatross_node_dom0_a'" in run.errors
 
 
 def test_groups_and_variables_are_constructed(here: Albatross, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ COMMON_KEYS = frozenset({"name", "generation"})
 NEEDED_FOR_TLS = ("server_ca", "certificates", "key")
 _AT_ONCE = 16
 """Nodes that are asked at the same time."""
+_NOT_IN_GROUPS = re.compile(r"[^A-Za-z0-9_]", re.ASCII)
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}", re.ASCII)
 
 Variables = dict[str, Any]
@@ -74,6 +75,14 @@ def nodes_from(declared: Any, folder: Path) -> tuple[AskedNode, ...]:
     for name in {node.name for node in nodes}:
         if sum(node.name == name for node in nodes) > 1:
             raise InvalidDeclaration(f"nodes: two are named {name!r}. Give each a 'name' of its own.")
+    grouped: dict[str, str] = {}
+    for node in nodes:
+        other = grouped.setdefault(_NOT_IN_GROUPS.sub("_", node.name), node.name)
+        if other != node.name:
+            raise InvalidDeclaration(
+                f"nodes: {other!r} and {node.name!r} would share the group {node_group(node.name)!r}, since a group's "
+                "name has neither '.' nor '-'. Give one of them another 'name'."
+            )
     return tuple(nodes)
 
 
@@ -209,7 +218,7 @@ def hosts_of(answers: Iterable[Answer], by_label: bool) -> list[Host]:
 
 
 def node_group(node: str) -> str:
-    return f"albatross_node_{node}"
+    return f"albatross_node_{_NOT_IN_GROUPS.sub('_', node)}"
 
 
 def path_groups(path: tuple[str, ...]) -> list[str]:

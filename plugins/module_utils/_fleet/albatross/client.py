@@ -71,6 +71,8 @@ NOBODY = "generation-of-this-server"
 """A label that hardly runs: the answer about it is short, and what matters is that there is one."""
 HISTORY_QUIET_S = 0.25
 """The end of a console's history has no mark. It comes in one go, so a silence of this length is taken for it."""
+HISTORY_WITHIN_S = 2.0
+"""Where there is no silence, since the guest never pauses, what came by then is taken for its history."""
 
 
 @dataclass
@@ -195,11 +197,11 @@ class Client:
         """The last lines of a console, of a unikernel that is gone too; none when there never was one."""
         lines: list[ConsoleLine] = []
         with self._open(name, SubscribeConsole(count=count)) as talk:
-            deadline = Deadline.after(self.patience.answer_s)
-            self._expected(talk.reply(deadline), Said)
+            self._expected(talk.reply(Deadline.after(self.patience.answer_s)), Said)
+            end = Deadline.after(HISTORY_WITHIN_S)
             while len(lines) < count:
                 try:
-                    told = talk.data(Deadline.after(min(quiet_s, deadline.left_s())))
+                    told = talk.data(Deadline.after(min(quiet_s, end.left_s())))
                 except OutOfTime:
                     break
                 if told is None:
