@@ -29,7 +29,10 @@ _OPTIONS = (
     *options.CHECKS,
     *options.SCHEDULE,
     *options.TRIAL,
+    # Of the role alone, and no module is told them.
     options.Option("image_method", choices=("auto", "node", "controller")),
+    options.Option("check_before", type="bool"),
+    options.Option("evidence_fetch", type="path"),
 )
 
 TRIAL_VARIABLES = tuple(option.variable for option in _OPTIONS)
