@@ -9,11 +9,8 @@ Both are made once and kept in a cache outside of the checkout, like the nodes' 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +19,7 @@ from typing import Optional
 from ansible_collections.unikernel.fleet.tests.support.machines_required import unless_required
 
 from . import cpio
+from .packages import cache, output, unpack
 
 QEMU = "qemu-system-x86_64"
 PROGRAM = Path(__file__).with_name("guest.c")
@@ -77,37 +75,29 @@ def _what_is_missing() -> Optional[str]:
 
 def guest_files() -> GuestFiles:
     """Kernel and initrd, made now if they are not in the cache."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = Path(cache) / "unikernel-fleet" / "virtual-machine"
-    folder.mkdir(parents=True, exist_ok=True)
     made_of = PROGRAM.read_bytes() + Path(__file__).read_bytes()
-    initrd = folder / f"initrd-{hashlib.sha256(made_of).hexdigest()[:12]}"
-    with open(folder / "lock", "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with cache() as folder:
+        initrd = folder / f"initrd-{hashlib.sha256(made_of).hexdigest()[:12]}"
         package = folder / "package"
         if not package.is_dir():
-            _unpack(package)
+            unpack([_kernel_package()], package)
         if not initrd.exists():
             _make_initrd(initrd, package)
     return GuestFiles(next(package.glob("boot/vmlinuz-*")), initrd)
 
 
-def _unpack(package: Path) -> None:
-    depends = _output("apt-cache", "depends", META_PACKAGE)
+def _kernel_package() -> str:
+    depends = output("apt-cache", "depends", META_PACKAGE)
     names = [line.split()[-1] for line in depends.splitlines() if "Depends: linux-image-" in line]
     if not names:
         raise RuntimeError(f"apt knows no package {META_PACKAGE} (apt-get update)")
-    with tempfile.TemporaryDirectory(dir=package.parent) as temporary:
-        _output("apt-get", "download", "-q", names[0], folder=temporary)
-        begun = Path(temporary) / "package"
-        _output("dpkg-deb", "-x", str(next(Path(temporary).glob("*.deb"))), str(begun))
-        begun.rename(package)
+    return names[0]
 
 
 def _make_initrd(initrd: Path, package: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         program = Path(temporary) / "init"
-        _output("gcc", "-static", "-O1", "-o", str(program), str(PROGRAM))
+        output("gcc", "-static", "-O1", "-o", str(program), str(PROGRAM))
         entries = [cpio.entry("init", cpio.PROGRAM, program.read_bytes()), cpio.entry("modules", cpio.FOLDER, b"")]
         for number, name in enumerate(MODULES):
             module = next(package.rglob(f"{name}.ko")).read_bytes()
@@ -115,10 +105,3 @@ def _make_initrd(initrd: Path, package: Path) -> None:
     begun = initrd.with_suffix(".begun")
     begun.write_bytes(b"".join(entries) + cpio.END)
     begun.rename(initrd)
-
-
-def _output(*words: str, folder: Optional[str] = None) -> str:
-    done = subprocess.run(words, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{words[0]} failed: {done.stderr.strip()[-500:]}")
-    return done.stdout

@@ -7,17 +7,21 @@ Python and iproute2, and the library. For what this machine's kernel cannot do."
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.emulator import basic_words
 from ansible_collections.unikernel.fleet.tests.support.nspawn.base import base_root
 
 from . import cpio
 from .guest import QEMU, guest_files
+from .packages import cache, output, unpack
 
 LIBRARY = Path(__file__).resolve().parents[3] / "plugins" / "module_utils" / "_fleet"
 INTERPRETER = b"#!/usr/bin/python3.11 -IB\n"
@@ -31,12 +35,22 @@ LEFT_OUT = ("__pycache__", "config-", "ensurepip", "idlelib", "lib2to3", "pydoc_
 PROGRAMS = ("/usr/bin/python3.11", "/usr/bin/ip", "/usr/sbin/bridge")
 
 
-def run_in_guest(program: Path, modules: Sequence[str], folder: Path) -> Any:
-    """What the program passed to ``done`` there; ``modules`` in the order in which they can be loaded."""
+@dataclass(frozen=True)
+class Tools:
+    """Programs that the nodes' root file system lacks."""
+
+    packages: tuple[str, ...]
+    """Of Debian, with those that they need."""
+    programs: tuple[str, ...]
+    """Paths of the files in them, links included."""
+
+
+def run_in_guest(program: Path, modules: Sequence[str], folder: Path, tools: Optional[Tools] = None) -> Any:
+    """What the program's ``main`` returned there; ``modules`` in the order in which they can be loaded."""
     files = guest_files()
     initrd = folder / "initrd"
     with open(initrd, "wb") as archive:
-        for part in _entries(program, modules, files.modules):
+        for part in _entries(program, modules, files.modules, tools):
             archive.write(part)
         archive.write(cpio.END)
     command = [
@@ -60,7 +74,7 @@ def run_in_guest(program: Path, modules: Sequence[str], folder: Path) -> Any:
     return json.loads(found[-1])
 
 
-def _entries(program: Path, modules: Sequence[str], module_folder: Path) -> Iterator[bytes]:
+def _entries(program: Path, modules: Sequence[str], module_folder: Path, tools: Optional[Tools]) -> Iterator[bytes]:
     root = base_root()
     for name in ("dev", "proc", "sys", "run", "tmp", "modules", "usr", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64"):
         yield cpio.entry(name, cpio.FOLDER, b"")
@@ -70,14 +84,41 @@ def _entries(program: Path, modules: Sequence[str], module_folder: Path) -> Iter
         found = sorted(module_folder.rglob(f"{name}.ko"))
         yield cpio.entry(f"modules/{number:02d}-{name}.ko", cpio.FILE, found[0].read_bytes())
     yield from _tree(root / PYTHON, PYTHON)
-    shared = [f"/{path.relative_to(root)}" for path in (root / PYTHON / "lib-dynload").glob("_ctypes.*.so")]
     yield cpio.entry("usr/lib/x86_64-linux-gnu", cpio.FOLDER, b"")
-    for path in (*PROGRAMS, *_libraries(root, (*PROGRAMS, *shared))):
-        place = "/usr" + path if not path.startswith("/usr") else path
-        yield cpio.entry(place.lstrip("/"), cpio.PROGRAM, (root / place.lstrip("/")).resolve().read_bytes())
+    shared = [str(path) for path in (root / PYTHON / "lib-dynload").glob("_ctypes.*.so")]
+    yield from _with_libraries([root], [str(root) + path for path in PROGRAMS], shared)
+    if tools is not None:
+        unpacked = _unpacked(tools)
+        real = [path for path in tools.programs if not (unpacked / path.lstrip("/")).is_symlink()]
+        yield from _with_libraries([unpacked, root], [str(unpacked) + path for path in real], ())
+        for path in sorted(set(tools.programs) - set(real)):
+            target = os.readlink(unpacked / path.lstrip("/"))
+            yield cpio.entry(_place(path), cpio.LINK, target.encode("ascii"))
     yield from _tree(LIBRARY, "_fleet")
     yield cpio.entry("init", cpio.PROGRAM, INTERPRETER + INIT.read_bytes())
     yield cpio.entry("program.py", cpio.FILE, program.read_bytes())
+
+
+def _unpacked(tools: Tools) -> Path:
+    with cache() as folder:
+        unpacked = folder / f"tools-{hashlib.sha256(' '.join(tools.packages).encode()).hexdigest()[:12]}"
+        if not unpacked.is_dir():
+            unpack(tools.packages, unpacked)
+    return unpacked
+
+
+def _with_libraries(roots: Sequence[Path], programs: Sequence[str], shared: Sequence[str]) -> Iterator[bytes]:
+    """Programs, and all shared objects that they and others need, of file systems of which the later ones complete the
+    earlier ones."""
+    needed = {library for path in (*programs, *shared) for library in _libraries(roots, path)}
+    for path in (*programs, *sorted(needed)):
+        root = next(root for root in roots if path.startswith(f"{root}/"))
+        place = path[len(str(root)) :]
+        yield cpio.entry(_place(place), cpio.PROGRAM, Path(path).resolve().read_bytes())
+
+
+def _place(path: str) -> str:
+    return path.lstrip("/") if path.startswith("/usr") else f"usr{path}"
 
 
 def _tree(folder: Path, place: str) -> Iterator[bytes]:
@@ -91,8 +132,14 @@ def _tree(folder: Path, place: str) -> Iterator[bytes]:
             yield cpio.entry(f"{place}/{path.name}", cpio.FILE, path.read_bytes())
 
 
-def _libraries(root: Path, programs: Sequence[str]) -> list[str]:
-    """Paths of the shared objects that they need."""
-    said = subprocess.run(["chroot", str(root), "ldd", *programs], capture_output=True, text=True, check=True).stdout
-    words = {word for line in said.splitlines() if not line.endswith(":") for word in line.split()}
-    return sorted(word for word in words if word.startswith("/"))
+def _libraries(roots: Sequence[Path], program: str) -> list[str]:
+    """Paths of the shared objects that it needs there, as the last root's own loader finds them."""
+    loader = "/lib64/ld-linux-x86-64.so.2"
+    folders = [f"{root}{place}" for root in roots for place in ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu")]
+    said = output(f"{roots[-1]}{loader}", "--library-path", ":".join(folders), "--list", program)
+    words = {word for line in said.splitlines() for word in line.split()}
+    missing = [line.strip() for line in said.splitlines() if "not found" in line]
+    if missing:
+        raise RuntimeError(f"{program} lacks {', '.join(missing)}")
+    inside = {word for word in words if any(word.startswith(f"{root}/") for root in roots)}
+    return sorted({*inside, f"{roots[-1]}{loader}"})

@@ -24,7 +24,7 @@ def checked(result: int, what: str) -> None:
 
 
 def prepare() -> None:
-    for kind, place in ((b"proc", b"/proc"), (b"sysfs", b"/sys"), (b"tmpfs", b"/run")):
+    for kind, place in ((b"proc", b"/proc"), (b"sysfs", b"/sys"), (b"tmpfs", b"/run"), (b"devtmpfs", b"/dev")):
         checked(LIBC.mount(kind, place, kind, 0, None), f"mount {place.decode()}")
     for name in sorted(os.listdir("/modules")):
         descriptor = os.open(f"/modules/{name}", os.O_RDONLY)

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Snapshots of LVM, against a double of its programs that keeps volumes as files: no kernel without a device mapper can
-do better. What it answers has the shape of what lvs 2.03 answers with ``--reportformat json``."""
+"""Snapshots of LVM, against a double of its programs that keeps volumes as files. What it answers has the shape of what
+lvs 2.03 answers with ``--reportformat json``; ``tests/machines/test_lvm.py`` has the real ones."""
 
 from __future__ import annotations
 
@@ -51,6 +51,9 @@ elif program == "lvconvert":
         volumes[name]["attr"] = "Swi-a-s---"
     else:
         del volumes[name]
+elif program == "dmsetup":
+    if volumes[name]["attr"][0] == "O":
+        print("0 204800 snapshot-merge 7:0 7:1 P 8")
 elif program == "lvremove":
     del volumes[name]
 done()
@@ -72,7 +75,7 @@ class Group:
                 "called": [],
             }
         )
-        for program in ("lvs", "lvcreate", "lvconvert", "lvremove"):
+        for program in ("lvs", "lvcreate", "lvconvert", "lvremove", "dmsetup"):
             path = folder / program
             path.write_text(DOUBLE.format(python=sys.executable, state=str(self.path)), encoding="utf-8")
             path.chmod(0o755)
@@ -140,6 +143,14 @@ def test_a_merge_that_goes_on_is_neither_begun_again_nor_removed(group: Group) -
     snapshots.remove(SNAPSHOT)
     assert group.volumes()["data"].startswith("written by the old release") and "data-fleet-t1" in group.volumes()
     assert "is still being merged" in lvm.why_no_snapshot(SOURCE)
+
+
+def test_what_somebody_has_open_is_not_restored(group: Group) -> None:
+    snapshots.take(SNAPSHOT)
+    group.change(content="new", attr="owi-aos---")
+    with pytest.raises(DriverError, match="/dev/vg/data cannot be restored while it is open"):
+        snapshots.restore(SNAPSHOT)
+    assert group.volumes() == {"data": "new", "data-fleet-t1": "old"}
 
 
 def test_a_thin_volume_needs_no_room_of_its_group(group: Group) -> None:

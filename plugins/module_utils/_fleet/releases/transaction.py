@@ -409,9 +409,7 @@ class Transaction:
         try:
             self._ensure_image(target)
         except ImageMissing as error:
-            raise ImageMissing(
-                f"{self._name}: {target} is kept, but it cannot be gone back to: {error}"
-            ) from error
+            raise ImageMissing(f"{self._name}: {target} is kept, but it cannot be gone back to: {error}") from error
 
     def _make_sure_of_a_way_back(self, accept_none: bool) -> None:
         origin = self.state.current

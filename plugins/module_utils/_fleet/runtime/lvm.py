@@ -6,6 +6,8 @@
 ever overflows; thin ones need no size.
 
 A merge goes on in the kernel, and the origin can be used meanwhile: reads of what is not merged yet go to the snapshot.
+But where somebody has the origin open, LVM only takes note of it, calls that a success, and merges when the origin is
+activated the next time, over what was written until then. So whether a merge really goes on is looked at.
 """
 
 from __future__ import annotations
@@ -39,6 +41,14 @@ class Volume:
     def merging(self) -> bool:
         """It is an origin into which a snapshot is merged (O), or such a snapshot (S)."""
         return self.attributes[:1] in ("O", "S")
+
+    @property
+    def open(self) -> bool:
+        return self.attributes[5:6] == "o"
+
+    @property
+    def path(self) -> str:
+        return f"/dev/{self.group}/{self.name}"
 
 
 def volume(path: str) -> Optional[Volume]:
@@ -91,10 +101,36 @@ def take(source: str, snapshot: str) -> None:
 
 def restore(source: str, snapshot: str) -> None:
     """The origin is as it was; nobody may have either of them open. A merge that was begun before goes on."""
-    found = volume(f"{_known(source).group}/{snapshot}")
-    if found is None or found.merging:
+    origin = _known(source)
+    found = volume(f"{origin.group}/{snapshot}")
+    if found is None or _merges(origin):
         return
-    _must(["lvconvert", "--yes", "--quiet", "--background", "--merge", f"{found.group}/{found.name}"])
+    _refuse_open(origin, found)
+    if not found.merging:
+        _must(["lvconvert", "--yes", "--quiet", "--background", "--merge", f"{found.group}/{found.name}"])
+    now = _known(source)
+    if now.merging and not _merges(now):
+        # Noted for the next activation: somebody had it open, then or for a moment just now.
+        _refuse_open(now)
+        for activation in ("n", "y"):
+            _must(["lvchange", "--yes", "--quiet", "--activate", activation, f"{now.group}/{now.name}"])
+
+
+def _refuse_open(*volumes: Volume) -> None:
+    for one in volumes:
+        if one.open:
+            raise DriverError(
+                f"{one.path} cannot be restored while it is open: LVM would put it off until its next activation, and "
+                "lose what is written until then. See who has it open (lsblk, fuser)"
+            )
+
+
+def _merges(origin: Volume) -> bool:
+    """A snapshot is being merged into it by the kernel. Of a thin volume none ever is: it is exchanged at once."""
+    if not origin.merging or origin.thin:
+        return False
+    done = _run(["dmsetup", "table", "--target", "snapshot-merge", origin.path])
+    return "snapshot-merge" in done.stdout
 
 
 def remove(source: str, snapshot: str) -> None:
