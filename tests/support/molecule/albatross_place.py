@@ -43,6 +43,7 @@ def double(folder: Path, ports: dict[str, int]) -> dict[str, Any]:
         "bridge": "br-alb",
         "tenant": "dev",
         "prefix": "",
+        "shown": {name: name for name in ports},
         "stable_for": 0.3,
         "deadline": 4,
         "arguments": {name: [f"--http={port}"] for name, port in ports.items()},
@@ -68,6 +69,7 @@ def live(_folder: Path, ports: dict[str, int]) -> dict[str, Any]:
         "bridge": os.environ.get("ALBATROSS_BRIDGE", ""),
         "tenant": "fleet-test",
         "prefix": "fleet-test-",
+        "shown": {name: f"{name} (fleet-test-{name})" for name in ports},
         # The image that crashes does so after two seconds, and an emulated guest takes its time to answer.
         "stable_for": 2.5,
         "deadline": 15,
