@@ -5,13 +5,15 @@
 """Makes builds of :mod:`service` and publishes them: ``builds.py FOLDER NAME=VERSION[:BEHAVIOUR]...``
 
 They go into the release repository ``FOLDER/repository`` or, with ``--builder-web``, into ``FOLDER/builder_web``,
-which the double of builder-web serves. The ids are printed as JSON, in the order of the arguments.
+which the double of builder-web serves. With ``--solo5-images`` they are not of the service but of real images. The ids
+are printed as JSON, in the order of the arguments.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import uuid
@@ -27,6 +29,16 @@ def program(name: str, version: int, behaviour: str) -> bytes:
     for key, value in values.items():
         text = text.replace(f"@{key}@", value, 1)
     return f"#!{sys.executable} -IS\n{text}".encode()
+
+
+REAL_IMAGES = {"answers_503": "v3-unhealthy", "exits_0": "v4-crash"}
+"""What is as broken as a behaviour of the service, among the images that answer only their variant."""
+
+
+def real_image(images: Path, target: str, version: int, behaviour: str) -> bytes:
+    """What lies behind an ELF file is loaded by nobody, and makes each version an image of its own."""
+    variant = REAL_IMAGES.get(behaviour) or f"v{2 - version % 2}"
+    return (images / f"{variant}.{target}").read_bytes() + f"version {version}\n".encode()
 
 
 def inputs(version: int) -> dict[str, str]:
@@ -84,13 +96,18 @@ def main() -> int:
     parser.add_argument("builds", nargs="+", metavar="NAME=VERSION[:BEHAVIOUR]")
     parser.add_argument("--builder-web", action="store_true")
     parser.add_argument("--solo5", action="store_true", help="as images that the double of albatross runs")
+    parser.add_argument("--solo5-images", type=Path, help="folder of v1, v2, ... for ALBATROSS_TARGET")
     options = parser.parse_args()
+    target = os.environ.get("ALBATROSS_TARGET", "hvt")
     put, kind = (to_builder_web, "builder_web") if options.builder_web else (to_repository, "repository")
     ids = []
     for build in options.builds:
         name, _unused, what = build.partition("=")
         version, _unused, behaviour = what.partition(":")
-        made = program(name, int(version), behaviour or "good")
+        if options.solo5_images:
+            made = real_image(options.solo5_images, target, int(version), behaviour)
+        else:
+            made = program(name, int(version), behaviour or "good")
         ids.append(put(options.folder / kind, name, int(version), unikernel(made.decode()) if options.solo5 else made))
     print(json.dumps(ids))
     return 0

@@ -4,7 +4,8 @@
 
 """Looks at the real thing, from outside of the collection: ``look.py FOLDER`` prints JSON.
 
-``answers``: what each unikernel answers on its port (None: nothing within a second). ``processes``: the ids of the
+``answers``: what each unikernel answers on its port, or on its URL where the scenario gave it one (None: nothing within
+a second). ``processes``: the ids of the
 processes that run below the folder. ``files``: a digest of every file of the nodes, so that two looks tell whether
 anything was touched.
 """
@@ -20,10 +21,10 @@ from pathlib import Path
 from typing import Optional
 
 
-def ask(port: int) -> Optional[str]:
+def ask(url: str) -> Optional[str]:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"http://127.0.0.1:{port}/", timeout=1) as answer:
+        with opener.open(url, timeout=1) as answer:
             return str(answer.read().decode().strip())
     except (OSError, urllib.error.URLError):
         return None
@@ -52,7 +53,9 @@ def digest_of(path: Path) -> str:
 
 def main() -> int:
     folder = Path(sys.argv[1])
-    ports = json.loads((folder / "run.yml").read_text(encoding="utf-8"))["all"]["vars"]["ports"]
+    variables = json.loads((folder / "run.yml").read_text(encoding="utf-8"))["all"]["vars"]
+    urls = {name: f"http://127.0.0.1:{port}/" for name, port in variables["ports"].items()}
+    urls.update(variables.get("urls", {}))
     nodes = sorted(path for path in folder.glob("node*") if path.is_dir())
     files = {
         str(path.relative_to(folder)): digest_of(path)
@@ -62,7 +65,7 @@ def main() -> int:
     }
     whole = hashlib.sha256(json.dumps(files).encode()).hexdigest()
     running = processes_below(folder)
-    answers = {name: ask(port) for name, port in ports.items()}
+    answers = {name: ask(url) for name, url in urls.items()}
     print(json.dumps({"answers": answers, "processes": sorted(running), "commands": running, "files": whole}))
     return 0
 
