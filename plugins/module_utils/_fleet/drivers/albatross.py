@@ -27,8 +27,10 @@ from ..images.elf import read_notes
 from ..layout import NodeLayout
 from ..model import Capabilities, Exit, Image, Instance, Release
 from . import albatross_console as console
+from . import albatross_cut_over as beside
+from .albatross_labels import free_label, labels_in_use, labels_of, note_second_label
 from .albatross_place import Place, Places
-from .albatross_records import Attributed, Created, Records, attributed
+from .albatross_records import Attributed, Created, Records, attributed, not_ours
 from .albatross_refusals import refusals_of_image, refusals_of_options, refusals_of_server
 from .albatross_running import Running, config_of, differences, found_configuration, told, wanted
 from .protocol import Rehearsals
@@ -52,7 +54,7 @@ class Images(Protocol):
 
 
 class AlbatrossDriver:
-    """Runs the releases of a unikernel one after the other, under one label of albatross."""
+    """Runs the releases of a unikernel one after the other, under its name; at a cut-over, under two labels in turn."""
 
     name = "albatross"
 
@@ -66,7 +68,12 @@ class AlbatrossDriver:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(discovers=True, shared=True, details={"not_known": _NOT_KNOWN_HERE})
+        return Capabilities(
+            swap_methods=("stop_start", "cut_over"),
+            discovers=True,
+            shared=True,
+            details={"not_known": _NOT_KNOWN_HERE},
+        )
 
     @property
     def rehearsals(self) -> Optional[Rehearsals]:
@@ -83,7 +90,7 @@ class AlbatrossDriver:
             return []
         place = self._place(name)
         client = place.client()
-        running = self._attributed(client, place, records)
+        running = self._attributed(name, client, place, records)
         newest = max(record.order for record in records)
         return [
             self._alive(name, running[record.number])
@@ -92,16 +99,26 @@ class AlbatrossDriver:
             for record in records
         ]
 
-    def _attributed(self, client: Client, place: Place, records: Sequence[Created]) -> dict[int, Attributed]:
+    def _attributed(
+        self, name: str, client: Client, place: Place, records: Sequence[Created]
+    ) -> dict[int, Attributed]:
         """What runs of these, by number."""
-        found = {}
-        for label in dict.fromkeys(record.label for record in records):
-            info = client.unikernel(place.name(label))
-            if info is not None:
-                one = attributed([record for record in records if record.label == label], info)
-                if one is not None:
-                    found[one.number] = one
+        found: dict[int, Attributed] = {}
+        there = self._there(client, place, (*labels_in_use(self._layout, name), *(one.label for one in records)))
+        for label, info in there.items():
+            one = attributed([record for record in records if record.label == label], info)
+            if one is not None:
+                found[one.number] = one
+        unknown = [label for label in there if all(record.label != label for record in records)]
+        if unknown and records:
+            newest = max(records, key=lambda record: record.order)
+            found[newest.number] = not_ours(newest, found.get(newest.number), place.name(unknown[0]), there[unknown[0]])
         return found
+
+    def _there(self, client: Client, place: Place, labels: Iterable[str]) -> dict[str, UnikernelInfo]:
+        """What runs under these labels."""
+        asked = {label: client.unikernel(place.name(label)) for label in dict.fromkeys(labels)}
+        return {label: info for label, info in asked.items() if info is not None}
 
     def _alive(self, name: str, running: Attributed) -> Instance:
         return Instance(
@@ -157,7 +174,13 @@ class AlbatrossDriver:
         place = self._places.of(name) or Place()
         reasons = [*refusals_of_options(release.configuration, place), *refusals_of_image(release, image)]
         if release.running and not reasons:
-            reasons = refusals_of_server(name, place, release, place.client(), name)
+            client = place.client()
+            there = self._there(client, place, labels_of(name))
+            serving = self._serving(name, there, None)
+            reasons = refusals_of_server(name, place, release, client, serving or name)
+            if serving is not None and not reasons and beside.asked_for(release, None):
+                obstacles = self._obstacles(name, place, client, release, there[serving], serving)
+                reasons = [f"swap: cut_over is not possible: {reason}" for reason in obstacles]
         if reasons:
             raise ReleaseRefused(
                 f"{name}: {release} cannot run on {place}: {'; '.join(reasons)}. Nothing was stopped or started."
@@ -166,7 +189,9 @@ class AlbatrossDriver:
     # --- changing ---
 
     def swap(self, name: str, old: Optional[Release], new: Optional[Release]) -> Optional[Instance]:
-        """``stop_start``, by force create; what runs as ``new`` would is left running and counts as it from now on."""
+        """What runs as ``new`` would is left running and counts as it from now on. Else it is created beside what runs
+        where that is asked for and can be, or else by force create in its place. Nothing else of ours runs afterwards,
+        whatever a change that was cut short has left."""
         if new is None or not new.running:
             self._destroy_all(name, "replaced" if new is None else "stopped")
             if new is not None:
@@ -174,30 +199,152 @@ class AlbatrossDriver:
             return None
         place = self._places.of(name) or Place()
         client = place.client()
-        full = place.name(name)
-        running = wanted(name, place, new)
-        found = client.unikernel(full)
-        if found is not None and self._runs_as(name, running, found):
-            self._note(name, place, new, running, found)
+        there = self._there(client, place, labels_of(name))
+        alike = next((label for label, info in there.items() if self._runs_as(name, place, new, label, info)), None)
+        if alike is not None:
+            label, info = alike, there[alike]
+            record = self._records(name).of(new.number)
+            if len(there) > 1 and record is not None and record.label == label and record.started is None:
+                # A change was cut short before it was known whether it came up.
+                info = self._proven(name, place, client, new, label, record.asked_at)
         else:
-            info = self._replace(name, place, client, new, running, found)
-            self._note(name, place, new, running, info)
+            serving = self._serving(name, there, old)
+            self._clear(name, place, client, there, serving)
+            there = {label: info for label, info in there.items() if label == serving}
+            label, info = self._replaced(name, place, client, old, new, serving, there)
+        self._clear(name, place, client, there, label)
+        self._note(name, place, new, label, info)
         return next((one for one in self._instances(name) if one.release == new.number), None)
 
-    def _runs_as(self, name: str, running: Running, found: UnikernelInfo) -> bool:
+    def _serving(self, name: str, there: Mapping[str, UnikernelInfo], old: Optional[Release]) -> Optional[str]:
+        """The label of what is to be replaced. Of two, the other one is left from a change that was cut short."""
+        if len(there) < 2:
+            return next(iter(there), None)
+        orders = {}
+        for label, info in there.items():
+            of_label = [one for one in self._records(name).all() if one.label == label]
+            mine = attributed(of_label, info)
+            record = next((one for one in of_label if mine is not None and one.number == mine.number), None)
+            orders[label] = (
+                record is not None and old is not None and record.number == old.number,
+                record.order if record is not None else 0,
+            )
+        return max(orders, key=lambda label: orders[label])
+
+    def _runs_as(self, name: str, place: Place, release: Release, label: str, found: UnikernelInfo) -> bool:
         """Whether what runs is what is wanted already: with other words for it, nothing need be stopped."""
-        records = [one for one in self._records(name).all() if one.label == name]
+        records = [one for one in self._records(name).all() if one.label == label]
         mine = attributed(records, found)
         record = next((one for one in records if mine is not None and one.number == mine.number), None)
         unseen = record.running.add_name if record is not None and mine is not None and mine.altered is None else None
-        return not differences(running, replace(told(found), add_name=unseen))
+        return not differences(wanted(name, place, release, label), replace(told(found), add_name=unseen))
 
-    def _note(self, name: str, place: Place, release: Release, running: Running, info: UnikernelInfo) -> None:
-        """That this is what runs, and nothing else of us."""
+    def _replaced(
+        self,
+        name: str,
+        place: Place,
+        client: Client,
+        old: Optional[Release],
+        new: Release,
+        serving: Optional[str],
+        there: Mapping[str, UnikernelInfo],
+    ) -> tuple[str, UnikernelInfo]:
+        """Under which label it runs then, and as what. At a cut-over the old one runs still."""
+        found = there[serving] if serving is not None else None
+        if serving is not None and found is not None and beside.asked_for(new, old):
+            free = free_label(name, serving)
+            if free is not None and not self._obstacles(name, place, client, new, found, serving):
+                return free, self._created_beside(name, place, client, new, free, serving, found)
+        label = serving or name
+        return label, self._replace(name, place, client, new, label, found)
+
+    # --- beside what runs ---
+
+    def _obstacles(
+        self, name: str, place: Place, client: Client, release: Release, running: UnikernelInfo, serving: str
+    ) -> list[str]:
+        """What forbids to run both for a moment, in clauses."""
+        reasons = beside.obstacles(name, release, running)
+        if reasons:
+            return reasons
+        # Under another label it replaces nothing, so there has to be room for both.
+        free = free_label(name, serving)
+        found = refusals_of_server(name, place, release, client, free or name)
+        return [f"beside the one that runs, {reason}" for reason in found]
+
+    def _created_beside(
+        self,
+        name: str,
+        place: Place,
+        client: Client,
+        release: Release,
+        label: str,
+        serving: str,
+        found: UnikernelInfo,
+    ) -> UnikernelInfo:
+        """Running under its own label, and proven to. Where it is not, it is gone again, and the old one was not
+        touched."""
+        image = self._verified(name, release)
+        content = image.read_bytes()
+        running = wanted(name, place, release, label)
+        self._keep_way_back(name, place, client, serving, found)
+        note_second_label(self._layout, name)
+        self._records(name).begin(self._record(name, release, running, None, label), release, image)
+        full = place.name(label)
+        said_before = beside.last_line_at(client, full)
+        try:
+            client.create(full, config_of(running, content))
+        except (NotSent, Unsendable, Refused) as error:
+            raise DriverError(f"{name}: {release} was not started: {error} What ran before still runs.") from error
+        except AnswerLost as lost:
+            try:
+                self._made_sure(name, client, full, release, running, None, lost)
+            except DriverError:
+                self._destroy(name, client, full)
+                raise
+        return self._proven(name, place, client, release, label, said_before)
+
+    def _proven(
+        self, name: str, place: Place, client: Client, release: Release, label: str, said_before: Optional[str]
+    ) -> UnikernelInfo:
+        """What runs beside another one, once it was seen to be up, which is written down. DriverError, after it was
+        destroyed, where it is not."""
+        full = place.name(label)
+        record = self._record_of(name, release)
+        try:
+            info = beside.prove(client, full, release, said_before, record.ran_before, self._pause)
+        except DriverError as error:
+            self._destroy(name, client, full)
+            raise DriverError(f"{name}: {release} did not come up beside what runs, which was left running: {error}") from error
+        self._records(name).put(replace(record, started=info.started))
+        return info
+
+    def _clear(
+        self, name: str, place: Place, client: Client, there: Mapping[str, UnikernelInfo], keep: Optional[str]
+    ) -> None:
+        """Destroy what else runs under a label of it; also of that, the image is kept."""
+        for label, info in there.items():
+            if label != keep:
+                self._keep_way_back(name, place, client, label, info)
+                self._destroy(name, client, place.name(label))
+
+    # --- what is written down ---
+
+    def _note(
+        self,
+        name: str,
+        place: Place,
+        release: Release,
+        label: str,
+        info: UnikernelInfo,
+        running: Optional[Running] = None,
+    ) -> None:
+        """That this is what runs, and nothing else of us; ``running``: not as its configuration says."""
         records = self._records(name)
+        running = running or wanted(name, place, release, label)
         there = records.of(release.number)
-        if there is None or (there.running, there.ended) != (running, ""):
-            record = replace(self._record(name, release, running, None), started=info.started)
+        if there is None or (there.running, there.ended, there.label) != (running, "", label):
+            record = replace(self._record(name, release, running, None, label), started=info.started)
             records.begin(record, release, self._verified(name, release))
         elif there.started != info.started:
             records.put(replace(there, started=info.started))
@@ -208,19 +355,21 @@ class AlbatrossDriver:
     def _note_as_stopped(self, name: str, release: Release) -> None:
         """So that somebody else's start of it is seen."""
         place = self._place(name)
-        record = replace(self._record(name, release, wanted(name, place, release), None), ended="stopped")
+        record = replace(self._record(name, release, wanted(name, place, release), None, name), ended="stopped")
         self._records(name).begin(record, release, None)
 
-    def _record(self, name: str, release: Release, running: Running, before: Optional[str]) -> Created:
+    def _record(self, name: str, release: Release, running: Running, before: Optional[str], label: str) -> Created:
         self._places.write(name)
-        orders = [one.order for one in self._records(name).all() if one.number != release.number]
+        records = self._records(name).all()
+        mine = next((one for one in records if one.number == release.number), None)
         return Created(
             number=release.number,
-            order=max(orders, default=0) + 1,
-            label=name,
+            order=max((one.order for one in records if one is not mine), default=0) + 1,
+            label=label,
             running=running,
             asked_at=console.stamp(),
             before=before,
+            ran_before=mine is not None and (mine.ran_before or mine.started is not None),
         )
 
     def _replace(
@@ -229,15 +378,16 @@ class AlbatrossDriver:
         place: Place,
         client: Client,
         release: Release,
-        running: Running,
+        label: str,
         found: Optional[UnikernelInfo],
     ) -> UnikernelInfo:
         image = self._verified(name, release)
         content = image.read_bytes()
-        self._keep_way_back(name, place, client, found)
+        running = wanted(name, place, release, label)
+        self._keep_way_back(name, place, client, label, found)
         before = found.started if found is not None else None
-        self._records(name).begin(self._record(name, release, running, before), release, image)
-        full = place.name(name)
+        self._records(name).begin(self._record(name, release, running, before, label), release, image)
+        full = place.name(label)
         try:
             client.force_create(full, config_of(running, content))
         except (NotSent, Unsendable) as error:
@@ -287,14 +437,16 @@ class AlbatrossDriver:
                 ) from lost
             self._pause(_POLL_S)
 
-    def _keep_way_back(self, name: str, place: Place, client: Client, found: Optional[UnikernelInfo]) -> None:
+    def _keep_way_back(
+        self, name: str, place: Place, client: Client, label: str, found: Optional[UnikernelInfo]
+    ) -> None:
         """The image of what is about to be killed, in the store: also of what somebody else put there."""
         if found is not None and not self._images.holds(found.digest.hex()):
-            self._fetched(name, place, client, found)
+            self._fetched(name, place, client, label, found)
 
-    def _fetched(self, name: str, place: Place, client: Client, found: UnikernelInfo) -> Image:
+    def _fetched(self, name: str, place: Place, client: Client, label: str, found: UnikernelInfo) -> Image:
         digest = found.digest.hex()
-        content = client.image(place.name(name))
+        content = client.image(place.name(label))
         if content is None:
             raise DriverError(f"{name}: it ended while its image was fetched from {place}. Look at its console.")
         try:
@@ -318,7 +470,7 @@ class AlbatrossDriver:
             return
         place = self._place(name)
         client = place.client()
-        for label in dict.fromkeys((name, *(record.label for record in there))):
+        for label in dict.fromkeys((*labels_in_use(self._layout, name), *(record.label for record in there))):
             self._destroy(name, client, place.name(label))
         for record in there:
             if not record.ended:
@@ -346,7 +498,7 @@ class AlbatrossDriver:
             return None
         place = self._place(name)
         client = place.client()
-        if release in self._attributed(client, place, there):
+        if release in self._attributed(name, client, place, there):
             self._destroy(name, client, place.name(record.label))
             records.put(replace(record, ended="stopped"))
         return Exit(meaning="was stopped")
@@ -361,7 +513,7 @@ class AlbatrossDriver:
         if record is None:
             return
         place = self._place(name)
-        if release in self._attributed(place.client(), place, records.all()):
+        if release in self._attributed(name, place.client(), place, records.all()):
             raise DriverError(f"{name}, release {release}, runs on {place}, so its records were kept.")
         records.discard(release)
 
@@ -371,45 +523,51 @@ class AlbatrossDriver:
         found = self._found(name)
         if found is None:
             return None
-        place, _client, info = found
-        recorded = self._recorded(name, info)
+        place, _client, label, info = found
+        recorded = self._recorded(name, label, info)
         if recorded is not None:
             return recorded
-        return Release(number, Image(info.digest.hex(), 0), found_configuration(name, place, info))
+        return Release(number, Image(info.digest.hex(), 0), found_configuration(name, place, info, label))
 
     def fetch_image(self, name: str, number: int) -> Optional[tuple[Release, Image]]:
         found = self._found(name)
         if found is None:
             return None
-        place, client, info = found
-        recorded = self._recorded(name, info)
+        place, client, label, info = found
+        recorded = self._recorded(name, label, info)
         if recorded is not None:
             with suppress(ImageMissing):
                 self._images.verify(recorded.image)
                 return recorded, recorded.image
-        image = self._fetched(name, place, client, info)
+        image = self._fetched(name, place, client, label, info)
         if recorded is not None:
             return recorded, recorded.image
-        configuration = found_configuration(name, place, info)
+        configuration = found_configuration(name, place, info, label)
         with open(self._images.verify(image), "rb") as file:
             abi, devices = read_notes(file)
         release = Release(number, image, configuration, abi=abi, devices=devices)
         # What it runs as is what was found, and not what its configuration would be sent as: that may be less exact.
-        self._note(name, place, release, told(info), info)
+        if label != name:
+            note_second_label(self._layout, name)
+        self._note(name, place, release, label, info, told(info))
         return release, image
 
-    def _found(self, name: str) -> Optional[tuple[Place, Client, UnikernelInfo]]:
+    def _found(self, name: str) -> Optional[tuple[Place, Client, str, UnikernelInfo]]:
+        """Under its name; or under its second label, where all that was known of it here was lost."""
         place = self._places.of(name)
         if place is None:
             return None
         client = place.client()
-        info = client.unikernel(place.name(name))
-        return None if info is None else (place, client, info)
+        for label in labels_of(name):
+            info = client.unikernel(place.name(label))
+            if info is not None:
+                return place, client, label, info
+        return None
 
-    def _recorded(self, name: str, info: UnikernelInfo) -> Optional[Release]:
+    def _recorded(self, name: str, label: str, info: UnikernelInfo) -> Optional[Release]:
         """The release that it was started from by us, unchanged since: where a state was lost."""
         records = self._records(name)
-        mine = attributed([one for one in records.all() if one.label == name], info)
+        mine = attributed([one for one in records.all() if one.label == label], info)
         return records.release(mine.number) if mine is not None and mine.altered is None else None
 
 

@@ -1,0 +1,155 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``cut_over`` on albatross: the new one is created beside the one that runs, under its other label, and only when it
+has shown that it is up, the old one is destroyed.
+
+Both are on the bridge then, with one MAC. A bridge sends what is for that MAC to the port where it last saw it, so
+what boots takes over by the first frame that it sends, and what sends nothing takes over nothing. Measured: what is
+lost are the requests that are under way in those milliseconds. It also means that nothing which is sent to its address
+tells which of the two answered. Only its console does; so that is what can be waited for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Optional
+
+from ..albatross.client import Client
+from ..albatross.names import Name
+from ..albatross.records import UnikernelInfo
+from ..albatross.sendable import MOST_LINES
+from ..checks.declaration import checks_from
+from ..checks.model import CheckSpec, Outcome
+from ..checks.options import as_number
+from ..checks.protocol import Sighting, Surroundings
+from ..checks.registry import CHECKS
+from ..errors import DriverError, InvalidDeclaration, MissingLibrary
+from ..model import Configuration, Release, SwapMethod
+from . import albatross_console as console
+from .albatross_labels import LONGEST_LABEL, SUFFIX, second_label
+from .readiness import DEFAULT_WITHIN_S, LONGEST_WITHIN_S, WITHIN
+
+LIVES_FOR_S = 0.1
+"""Where nothing says when it is up: an hvt guest that cannot come up has ended by then, and each millisecond more
+with two on the bridge costs requests."""
+KNOWN_WITHIN_S = 2.0
+"""For the ready check of a release that ran here before: going back to it does not hang on that check."""
+_SLICE_S = 0.1
+"""How often it is asked whether it lives still, while its console is followed."""
+_MATCH_S = 1.0
+
+
+def asked_for(new: Release, old: Optional[Release]) -> bool:
+    """Whether both shall run for a moment. A trial that was begun so is also ended so, unless its origin forbids it."""
+    if new.configuration.swap is SwapMethod.AUTO:
+        return old is not None and old.running and old.configuration.swap is SwapMethod.CUT_OVER
+    return new.configuration.swap is SwapMethod.CUT_OVER
+
+
+def ready_check(configuration: Configuration) -> Optional[tuple[CheckSpec, float]]:
+    """What is waited for on the new one's console, and for how long; None where nothing is declared.
+
+    InvalidDeclaration or MissingLibrary for a check that cannot be made beside the old one.
+    """
+    if configuration.ready is None:
+        return None
+    declared = dict(configuration.ready)
+    within_s = as_number(WITHIN, declared.pop(WITHIN, DEFAULT_WITHIN_S), LONGEST_WITHIN_S)
+    spec = checks_from([declared], None)[0] if "console" in declared else None
+    if spec is None:
+        raise InvalidDeclaration(
+            "both have the same address then, and nothing tells which of them answered; a console check can be made"
+        )
+    if not spec.options.get("must_match"):
+        raise InvalidDeclaration("its console check names nothing that must appear (must_match)")
+    return spec, within_s
+
+
+def obstacles(name: str, release: Release, running: UnikernelInfo) -> list[str]:
+    """Why a release cannot come up beside what runs, in clauses, but for what the server forbids."""
+    configuration = release.configuration
+    reasons = []
+    if second_label(name) is None:
+        reasons.append(
+            f"its name is too long for a second label (at most {LONGEST_LABEL - len(SUFFIX)} characters, for "
+            f"NAME{SUFFIX})"
+        )
+    try:
+        ready_check(configuration)
+    except (InvalidDeclaration, MissingLibrary) as error:
+        reasons.append(f"its ready check cannot be made: {error}")
+    used = {block.host_device for block in running.blocks}
+    shared = sorted({device.path or device.name for device in configuration.block_devices} & used)
+    if shared:
+        reasons.append(f"the one that runs uses {', '.join(shared)} as well, and two at a time must not")
+    return reasons
+
+
+def last_line_at(client: Client, full: Name) -> Optional[str]:
+    """When something was last said under a label, so that what comes after it is known to be new."""
+    told = client.console(full, 1, console.QUIET_S)
+    return told[-1].time if told else None
+
+
+def prove(
+    client: Client,
+    full: Name,
+    release: Release,
+    said_before: Optional[str],
+    known: bool,
+    pause: Callable[[float], None],
+) -> UnikernelInfo:
+    """What runs, once it has shown that it is up. DriverError when it ended, was restarted, or is not ready in time.
+
+    ``known``: it ran here before, so it need only live.
+    """
+    first = _lives(client, full, None)
+    ready = ready_check(release.configuration)
+    if ready is None:
+        pause(LIVES_FOR_S)
+        return _lives(client, full, first)
+    spec, within_s = ready
+    give_up = time.monotonic() + (min(within_s, KNOWN_WITHIN_S) if known else within_s)
+    while True:
+        seen = _seen_within(client, full, spec, said_before)
+        found = _lives(client, full, first)
+        if seen.outcome is Outcome.PASS:
+            return found
+        if time.monotonic() >= give_up or seen.final:
+            if known:
+                return found
+            waited = "and waiting cannot change that" if seen.final else f"within {within_s:g} s"
+            raise DriverError(f"it was not ready {waited} ({spec.name}: {seen.detail})")
+
+
+def _seen_within(client: Client, full: Name, spec: CheckSpec, said_before: Optional[str]) -> Sighting:
+    """What its console shows, at once when it is up, else after a moment."""
+    lines: list[str] = []
+    check = CHECKS[spec.kind].bind(spec, Surroundings(console=lambda count: tuple(lines[-count:])))
+    next_s = 0.0
+    for line in client.follow_console(full, _SLICE_S, count=MOST_LINES):
+        if said_before is not None and not console.is_later(line.time, said_before):
+            continue
+        lines.append(console.readable(line))
+        begun = time.monotonic()
+        if begun < next_s:
+            continue
+        seen = check.attempt(_MATCH_S)
+        if seen.outcome is Outcome.PASS or seen.final:
+            return seen
+        # What is costly to look for takes a program of its own each time: not for every line.
+        next_s = time.monotonic() + 4 * (time.monotonic() - begun)
+    return check.attempt(_MATCH_S)
+
+
+def _lives(client: Client, full: Name, first: Optional[UnikernelInfo]) -> UnikernelInfo:
+    info = client.unikernel(full)
+    if info is None:
+        said = client.console(full, console.WORDS, console.QUIET_S)
+        raise DriverError(f"it ended right after its start: it {console.last_words([console.readable(one) for one in said])}")
+    if first is not None and (info.started, info.digest) != (first.started, first.digest):
+        raise DriverError("it ended right after its start, and was started again")
+    return info
