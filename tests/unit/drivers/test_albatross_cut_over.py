@@ -232,17 +232,45 @@ def test_stop_start_replaces_it_under_the_label_that_it_has(
     assert list(running(here)) == [NAME]
 
 
-def test_auto_is_stop_start_and_goes_back_as_it_came(here: AlbatrossNode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_cuts_over_where_the_console_says_when_it_is_up(
+    here: AlbatrossNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = release(here, 1, swap=SwapMethod.AUTO)
     second = release(here, 2, swap=SwapMethod.AUTO)
     here.driver.swap(NAME, None, first)
     watched = Watched(monkeypatch, here)
     here.driver.swap(NAME, first, second)
+    assert watched.said == [("create", SECOND), ("destroy", NAME)]
+
+
+@pytest.mark.parametrize("ready", [None, {"http": "http://192.0.2.10/"}], ids=["none", "http"])
+def test_auto_is_stop_start_elsewhere_and_goes_back_as_it_came(
+    here: AlbatrossNode, monkeypatch: pytest.MonkeyPatch, ready: Any
+) -> None:
+    first, second = (release(here, number, swap=SwapMethod.AUTO, ready=ready) for number in (1, 2))
+    here.driver.swap(NAME, None, first)
+    watched = Watched(monkeypatch, here)
+    here.driver.validate(NAME, second)
+    here.driver.swap(NAME, first, second)
     assert watched.said == [("force_create", NAME)]
     third = release(here, 3)
     here.driver.swap(NAME, second, third)
-    here.driver.swap(NAME, third, second)
+    here.driver.swap(NAME, third, replace(second, configuration=replace(second.configuration, ready=None)))
     assert watched.said[1:] == [("create", SECOND), ("destroy", NAME), ("create", NAME), ("destroy", SECOND)]
+
+
+def test_auto_takes_the_other_way_where_there_is_no_room(here: AlbatrossNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (release(here, n, swap=SwapMethod.AUTO, memory_mib=20_000) for n in (1, 2))
+    here.driver.swap(NAME, None, first)
+    watched = Watched(monkeypatch, here)
+    here.driver.validate(NAME, second)
+    here.driver.swap(NAME, first, second)
+    assert watched.said == [("force_create", NAME)]
+
+
+def test_a_console_check_that_is_none_is_refused(here: AlbatrossNode) -> None:
+    with pytest.raises(ReleaseRefused, match=r"its ready check cannot be made: .*no regular expression"):
+        here.driver.validate(NAME, release(here, 1, swap=SwapMethod.AUTO, ready={"console": "("}))
 
 
 def test_going_back_does_not_hang_on_a_ready_check(here: AlbatrossNode, monkeypatch: pytest.MonkeyPatch) -> None:

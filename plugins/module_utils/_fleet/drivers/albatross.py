@@ -25,7 +25,7 @@ from ..albatross.records import UnikernelInfo
 from ..errors import DriverError, ImageError, ImageMissing, ReleaseRefused
 from ..images.elf import read_notes
 from ..layout import NodeLayout
-from ..model import Capabilities, Exit, Image, Instance, Release
+from ..model import Capabilities, Exit, Image, Instance, Release, SwapMethod
 from . import albatross_console as console
 from . import albatross_cut_over as beside
 from .albatross_labels import free_label, labels_in_use, labels_of, note_second_label
@@ -173,12 +173,15 @@ class AlbatrossDriver:
             raise ReleaseRefused(f"{name}: {release} cannot run: {error} Nothing was stopped or started.") from error
         place = self._places.of(name) or Place()
         reasons = [*refusals_of_options(release.configuration, place), *refusals_of_image(release, image)]
+        unready = beside.why_no_ready_check(release.configuration)
+        if unready is not None and beside.waits_for_console(release.configuration):
+            reasons.append(unready)
         if release.running and not reasons:
             client = place.client()
             there = self._there(client, place, labels_of(name))
             serving = self._serving(name, there, None)
             reasons = refusals_of_server(name, place, release, client, serving or name)
-            if serving is not None and not reasons and beside.asked_for(release, None):
+            if serving is not None and not reasons and release.configuration.swap is SwapMethod.CUT_OVER:
                 obstacles = self._obstacles(name, place, client, release, there[serving], serving)
                 reasons = [f"swap: cut_over is not possible: {reason}" for reason in obstacles]
         if reasons:
@@ -307,17 +310,17 @@ class AlbatrossDriver:
     def _proven(
         self, name: str, place: Place, client: Client, release: Release, label: str, said_before: Optional[str]
     ) -> UnikernelInfo:
-        """What runs beside another one, once it was seen to be up, which is written down. DriverError, after it was
-        destroyed, where it is not."""
+        """What runs beside another one, once it was seen to be up. DriverError, after it was destroyed, where it is
+        not. Nothing is written down yet: that takes time, and with each millisecond that both run requests are lost."""
         full = place.name(label)
-        record = self._record_of(name, release)
+        known = self._record_of(name, release).ran_before
         try:
-            info = beside.prove(client, full, release, said_before, record.ran_before, self._pause)
+            return beside.prove(client, full, release, said_before, known, self._pause)
         except DriverError as error:
             self._destroy(name, client, full)
-            raise DriverError(f"{name}: {release} did not come up beside what runs, which was left running: {error}") from error
-        self._records(name).put(replace(record, started=info.started))
-        return info
+            raise DriverError(
+                f"{name}: {release} did not come up beside what runs, which was left running: {error}"
+            ) from error
 
     def _clear(
         self, name: str, place: Place, client: Client, there: Mapping[str, UnikernelInfo], keep: Optional[str]

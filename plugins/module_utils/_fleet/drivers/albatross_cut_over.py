@@ -43,10 +43,30 @@ _MATCH_S = 1.0
 
 
 def asked_for(new: Release, old: Optional[Release]) -> bool:
-    """Whether both shall run for a moment. A trial that was begun so is also ended so, unless its origin forbids it."""
-    if new.configuration.swap is SwapMethod.AUTO:
-        return old is not None and old.running and old.configuration.swap is SwapMethod.CUT_OVER
-    return new.configuration.swap is SwapMethod.CUT_OVER
+    """Whether both shall run for a moment. What was begun so is also gone back from so, unless that is forbidden."""
+    if new.configuration.swap is SwapMethod.STOP_START:
+        return False
+    return _wants(new.configuration) or (old is not None and old.running and _wants(old.configuration))
+
+
+def _wants(configuration: Configuration) -> bool:
+    """``auto`` does where the console says when it is up."""
+    if configuration.swap is SwapMethod.AUTO:
+        return waits_for_console(configuration) and why_no_ready_check(configuration) is None
+    return configuration.swap is SwapMethod.CUT_OVER
+
+
+def waits_for_console(configuration: Configuration) -> bool:
+    return configuration.ready is not None and "console" in configuration.ready
+
+
+def why_no_ready_check(configuration: Configuration) -> Optional[str]:
+    """What forbids the declared ready check here, as a clause; None when nothing does."""
+    try:
+        ready_check(configuration)
+    except (InvalidDeclaration, MissingLibrary) as error:
+        return f"its ready check cannot be made: {error}"
+    return None
 
 
 def ready_check(configuration: Configuration) -> Optional[tuple[CheckSpec, float]]:
@@ -56,13 +76,13 @@ def ready_check(configuration: Configuration) -> Optional[tuple[CheckSpec, float
     """
     if configuration.ready is None:
         return None
-    declared = dict(configuration.ready)
-    within_s = as_number(WITHIN, declared.pop(WITHIN, DEFAULT_WITHIN_S), LONGEST_WITHIN_S)
-    spec = checks_from([declared], None)[0] if "console" in declared else None
-    if spec is None:
+    if not waits_for_console(configuration):
         raise InvalidDeclaration(
             "both have the same address then, and nothing tells which of them answered; a console check can be made"
         )
+    declared = dict(configuration.ready)
+    within_s = as_number(WITHIN, declared.pop(WITHIN, DEFAULT_WITHIN_S), LONGEST_WITHIN_S)
+    spec = checks_from([declared], None)[0]
     if not spec.options.get("must_match"):
         raise InvalidDeclaration("its console check names nothing that must appear (must_match)")
     return spec, within_s
@@ -77,10 +97,9 @@ def obstacles(name: str, release: Release, running: UnikernelInfo) -> list[str]:
             f"its name is too long for a second label (at most {LONGEST_LABEL - len(SUFFIX)} characters, for "
             f"NAME{SUFFIX})"
         )
-    try:
-        ready_check(configuration)
-    except (InvalidDeclaration, MissingLibrary) as error:
-        reasons.append(f"its ready check cannot be made: {error}")
+    unready = why_no_ready_check(configuration)
+    if unready is not None:
+        reasons.append(unready)
     used = {block.host_device for block in running.blocks}
     shared = sorted({device.path or device.name for device in configuration.block_devices} & used)
     if shared:
