@@ -14,6 +14,7 @@ namespace from which its unikernels can be reached; ALBATROSS_BRIDGE: theirs, 19
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -24,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Optional
 
@@ -42,7 +44,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model impor
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.waiter import enter_network_namespace
 from ansible_collections.unikernel.fleet.tests.bench.cut_over import why_no_solo5
 from ansible_collections.unikernel.fleet.tests.support.network_lab import BRIDGE, GUEST_V4, network_lab, why_not_here
-from ansible_collections.unikernel.fleet.tests.support.requests_without_end import Client
+from ansible_collections.unikernel.fleet.tests.support.requests_without_end import Client, Request
 
 NAME = "fleet-bench"
 DOUBLE = "ansible_collections.unikernel.fleet.tests.support.albatross"
@@ -51,6 +53,8 @@ PACES = {"spt": (0.002, 0.08), "hvt": (0.05, 1.0)}
 """Seconds between two requests, and for one. Without KVM of its own, this machine takes 20 ms for each of an hvt guest.
 """
 SETTLE_S = 0.3
+FORK = multiprocessing.get_context("fork")
+"""It stays in the network namespace of the thread that forks."""
 
 
 @dataclass
@@ -120,21 +124,24 @@ class Bench:
         every_s, limit_s = PACES[self.target]
         swap(1)
         self._until_it_answers()
-        with Client(GUEST_V4, every_s=every_s, limit_s=limit_s) as client:
+        begun: list[float] = []
+        with apart(every_s, limit_s) as requests:
             time.sleep(SETTLE_S)
             for number in range(2, swaps + 2):
-                version = f"v{(number - 1) % 2 + 1}".encode()
-                begun = time.monotonic()
+                begun.append(time.monotonic())
                 swap(number)
-                row.swap_ms.append(1000 * (time.monotonic() - begun))
+                row.swap_ms.append(1000 * (time.monotonic() - begun[-1]))
                 self._until_it_answers()
                 time.sleep(SETTLE_S)
-                good = [r for r in client.requests if r.outcome == "ok" and r.begun_s >= begun and r.body == version]
-                row.first_ms.append(1000 * (min(r.ended_s or 0.0 for r in good) - begun))
-                row.gaps_ms.append(1000 * client.longest_gap_s(begun - every_s))
+        for index, (since, until) in enumerate(zip(begun, [*begun[1:], time.monotonic()])):
+            version = f"v{(index + 1) % 2 + 1}".encode()
+            good = sorted((r.ended_s or 0.0, r.body) for r in requests if r.outcome == "ok")
+            ends = [at for at, _body in good if since - 5 * every_s <= at < until]
+            row.gaps_ms.append(1000 * max(b - a for a, b in zip(ends, ends[1:])))
+            row.first_ms.append(1000 * (next(at for at, body in good if at >= since and body == version) - since))
         row.swaps += swaps
-        row.requests += len(client.requests)
-        row.failed.update(request.outcome for request in client.failed())
+        row.requests += len(requests)
+        row.failed.update(request.outcome for request in requests if request.outcome != "ok")
         self.driver.swap(NAME, None, None)
         self.place.client().destroy(self.place.name(NAME))
         time.sleep(SETTLE_S)
@@ -165,8 +172,31 @@ def rows_of(bench: Bench, what: str, swaps: int, rounds: int) -> list[Row]:
         print(row, flush=True)
     bare, ours = (statistics.median(row.gaps_ms) for row, _unused_swap in kinds[:2])
     first_bare, first_ours = (statistics.median(row.first_ms) for row, _unused_swap in kinds[:2])
-    print(f"{what}: stop_start beside the bare force create: gap {ours / bare:.2f}, first 200 {first_ours / first_bare:.2f}")
+    ratios = f"gap {ours / bare:.2f}, first 200 {first_ours / first_bare:.2f}"
+    print(f"{what}: stop_start beside the bare force create, ratios of the medians: {ratios}", flush=True)
     return [row for row, _unused_swap in kinds]
+
+
+@contextmanager
+def apart(every_s: float, limit_s: float) -> Iterator[list[Request]]:
+    """Requests from a process of their own, which what a driver computes does not keep waiting; all there at the
+    end."""
+    ours, theirs = FORK.Pipe()
+    process = FORK.Process(target=_ask, args=(theirs, every_s, limit_s), daemon=True)
+    process.start()
+    requests: list[Request] = []
+    try:
+        yield requests
+    finally:
+        ours.send("enough")
+        requests += ours.recv()
+        process.join(10)
+
+
+def _ask(connection: Connection, every_s: float, limit_s: float) -> None:
+    with Client(GUEST_V4, every_s=every_s, limit_s=limit_s) as client:
+        connection.recv()
+    connection.send(client.requests)
 
 
 @contextmanager
@@ -220,8 +250,6 @@ def main() -> int:
     parser.add_argument("--target", choices=tuple(PACES), default="spt")
     parser.add_argument("--only", choices=("double", "live"))
     options = parser.parse_args()
-    # The client is a thread of this process: by default one that computes may keep it waiting for 5 ms.
-    sys.setswitchinterval(0.0005)
     for which, absent in (("double", why_not_here() or why_no_solo5()), ("live", why_not_live())):
         if options.only not in (None, which):
             continue

@@ -135,9 +135,7 @@ def store(machine: Machine, name: Name, program: bytes) -> None:
     new.replace(path)
 
 
-def _command(
-    machine: Machine, name: Name, config: UnikernelConfig, guest: Guest, taps: tuple[str, ...]
-) -> list[str]:
+def _command(machine: Machine, name: Name, config: UnikernelConfig, guest: Guest, taps: tuple[str, ...]) -> list[str]:
     if not config.cpus:
         return _complaint("taskset: failed to parse CPU list: ")
     if config.memory_mib < 1:

@@ -22,7 +22,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.r
     Policy,
     UnikernelConfig,
 )
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import albatross as driver_module
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import albatross_creation as driver_module
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross import AlbatrossDriver
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_place import Places
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_records import Created, Records

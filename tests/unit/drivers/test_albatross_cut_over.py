@@ -22,8 +22,10 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.r
     Policy,
     UnikernelConfig,
 )
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import albatross as driver_module
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import albatross_cut_over
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import (
+    albatross_creation as driver_module,
+    albatross_cut_over,
+)
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross import AlbatrossDriver
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_labels import (
     labels_in_use,
@@ -36,6 +38,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model impor
     AlbatrossOptions,
     BlockDevice,
     Instance,
+    Network,
     Release,
     SwapMethod,
 )
@@ -300,6 +303,15 @@ def test_a_ready_check_that_both_could_answer_is_refused(here: AlbatrossNode) ->
     assert "swap: cut_over is not possible" in said and "nothing tells which of them answered" in said
     with pytest.raises(ReleaseRefused, match="names nothing that must appear"):
         here.driver.validate(NAME, release(here, 3, ready={"console": {"must_not_match": ["error"]}}))
+
+
+def test_addresses_that_would_be_duplicates_are_refused(here: AlbatrossNode) -> None:
+    """What boots with IPv6 asks first whether somebody has its address, and the old one would say so."""
+    said = refused(here, release(here, 1), release(here, 2, arguments=("--ipv6=2001:db8::1/64",)))
+    assert "take for a duplicate" in said
+    networks = (Network("service", BRIDGE, addresses=("192.0.2.1/24", "2001:db8::1/64")),)
+    with pytest.raises(ReleaseRefused, match="take for a duplicate"):
+        here.driver.validate(NAME, release(here, 3, networks=networks))
 
 
 def test_a_name_that_is_too_long_for_a_second_label_is_refused(tmp_path: Path, albatross: Albatross) -> None:

@@ -428,7 +428,7 @@ def test_what_runs_under_its_second_label_is_found_by_a_node_that_knows_nothing_
 def test_a_lost_answer_in_the_middle_of_an_update(
     here: AlbatrossNode, monkeypatch: pytest.MonkeyPatch, carried_out: bool
 ) -> None:
-    from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import albatross as driver
+    from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import albatross_creation as driver
 
     first = deployed(here)
     real = Client.force_create

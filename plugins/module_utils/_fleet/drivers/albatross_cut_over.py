@@ -14,7 +14,8 @@ tells which of the two answered. Only its console does; so that is what can be w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Optional
 
 from ..albatross.client import Client
@@ -24,7 +25,7 @@ from ..albatross.sendable import MOST_LINES
 from ..checks.declaration import checks_from
 from ..checks.model import CheckSpec, Outcome
 from ..checks.options import as_number
-from ..checks.protocol import Sighting, Surroundings
+from ..checks.protocol import Surroundings
 from ..checks.registry import CHECKS
 from ..errors import DriverError, InvalidDeclaration, MissingLibrary
 from ..model import Configuration, Release, SwapMethod
@@ -37,9 +38,12 @@ LIVES_FOR_S = 0.1
 with two on the bridge costs requests."""
 KNOWN_WITHIN_S = 2.0
 """For the ready check of a release that ran here before: going back to it does not hang on that check."""
-_SLICE_S = 0.1
-"""How often it is asked whether it lives still, while its console is followed."""
+_SLICE_S = 0.05
+"""How often it is asked whether it lives still, while its console says nothing."""
 _MATCH_S = 1.0
+
+Ear = Callable[[float], Optional[str]]
+"""The next line of a console, waited for so many seconds; None when none came."""
 
 
 def asked_for(new: Release, old: Optional[Release]) -> bool:
@@ -100,6 +104,12 @@ def obstacles(name: str, release: Release, running: UnikernelInfo) -> list[str]:
     unready = why_no_ready_check(configuration)
     if unready is not None:
         reasons.append(unready)
+    if any(":" in address for network in configuration.networks for address in network.addresses) or any(
+        word.startswith("--ipv6=") for word in (*configuration.arguments, *configuration.secret_arguments)
+    ):
+        reasons.append(
+            "it has an IPv6 address, which it would take for a duplicate as long as the other one has it too"
+        )
     used = {block.host_device for block in running.blocks}
     shared = sorted({device.path or device.name for device in configuration.block_devices} & used)
     if shared:
@@ -107,19 +117,28 @@ def obstacles(name: str, release: Release, running: UnikernelInfo) -> list[str]:
     return reasons
 
 
-def last_line_at(client: Client, full: Name) -> Optional[str]:
-    """When something was last said under a label, so that what comes after it is known to be new."""
-    told = client.console(full, 1, console.QUIET_S)
-    return told[-1].time if told else None
+@contextmanager
+def listening(client: Client, full: Name, configuration: Configuration, since: Optional[str] = None) -> Iterator[Ear]:
+    """An ear at the console of what is to come up there, which hears what it says from now on; or, of what was started
+    already, all that was said since then."""
+    ready = ready_check(configuration)
+    if ready is None:
+        yield lambda seconds: None
+        return
+    count = 0 if since is None else int(ready[0].options["lines"])
+    with client.listening(full, min(count, MOST_LINES)) as heard:
+
+        def ear(seconds: float) -> Optional[str]:
+            line = heard(seconds)
+            if line is None or (since is not None and not console.is_later(line.time, since)):
+                return None
+            return console.readable(line)
+
+        yield ear
 
 
 def prove(
-    client: Client,
-    full: Name,
-    release: Release,
-    said_before: Optional[str],
-    known: bool,
-    pause: Callable[[float], None],
+    client: Client, full: Name, release: Release, ear: Ear, known: bool, pause: Callable[[float], None]
 ) -> UnikernelInfo:
     """What runs, once it has shown that it is up. DriverError when it ended, was restarted, or is not ready in time.
 
@@ -131,44 +150,39 @@ def prove(
         pause(LIVES_FOR_S)
         return _lives(client, full, first)
     spec, within_s = ready
-    give_up = time.monotonic() + (min(within_s, KNOWN_WITHIN_S) if known else within_s)
-    while True:
-        seen = _seen_within(client, full, spec, said_before)
-        found = _lives(client, full, first)
-        if seen.outcome is Outcome.PASS:
-            return found
-        if time.monotonic() >= give_up or seen.final:
-            if known:
-                return found
-            waited = "and waiting cannot change that" if seen.final else f"within {within_s:g} s"
-            raise DriverError(f"it was not ready {waited} ({spec.name}: {seen.detail})")
-
-
-def _seen_within(client: Client, full: Name, spec: CheckSpec, said_before: Optional[str]) -> Sighting:
-    """What its console shows, at once when it is up, else after a moment."""
+    if known:
+        within_s = min(within_s, KNOWN_WITHIN_S)
     lines: list[str] = []
     check = CHECKS[spec.kind].bind(spec, Surroundings(console=lambda count: tuple(lines[-count:])))
-    next_s = 0.0
-    for line in client.follow_console(full, _SLICE_S, count=MOST_LINES):
-        if said_before is not None and not console.is_later(line.time, said_before):
-            continue
-        lines.append(console.readable(line))
+    give_up = time.monotonic() + within_s
+    seen, not_before_s = check.attempt(_MATCH_S), 0.0
+    while True:
+        line = ear(_SLICE_S)
+        if line is not None:
+            lines.append(line)
         begun = time.monotonic()
-        if begun < next_s:
-            continue
-        seen = check.attempt(_MATCH_S)
-        if seen.outcome is Outcome.PASS or seen.final:
-            return seen
-        # What is costly to look for takes a program of its own each time: not for every line.
-        next_s = time.monotonic() + 4 * (time.monotonic() - begun)
-    return check.attempt(_MATCH_S)
+        if line is None or begun >= not_before_s:
+            seen = check.attempt(_MATCH_S)
+            # What is costly to look for takes a program of its own each time: not for every line.
+            not_before_s = time.monotonic() + 4 * (time.monotonic() - begun)
+        if seen.outcome is Outcome.PASS:
+            return _lives(client, full, first)
+        if line is None or seen.final or begun >= give_up:
+            found = _lives(client, full, first)
+            if seen.final or begun >= give_up:
+                if known:
+                    return found
+                waited = "and waiting cannot change that" if seen.final else f"within {within_s:g} s"
+                raise DriverError(f"it was not ready {waited} ({spec.name}: {seen.detail})")
 
 
 def _lives(client: Client, full: Name, first: Optional[UnikernelInfo]) -> UnikernelInfo:
     info = client.unikernel(full)
     if info is None:
         said = client.console(full, console.WORDS, console.QUIET_S)
-        raise DriverError(f"it ended right after its start: it {console.last_words([console.readable(one) for one in said])}")
+        raise DriverError(
+            f"it ended right after its start: it {console.last_words([console.readable(one) for one in said])}"
+        )
     if first is not None and (info.started, info.digest) != (first.started, first.digest):
         raise DriverError("it ended right after its start, and was started again")
     return info
