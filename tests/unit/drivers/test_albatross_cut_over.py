@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.client import Client
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.conversation import Conversation
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.errors import AnswerLost, Refused
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.names import Name
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import (
@@ -174,6 +175,38 @@ def test_what_an_earlier_one_said_under_that_label_is_not_taken_for_the_new_one(
     with pytest.raises(DriverError, match=r"did not come up beside what runs.*not ready within 0.5 s.*3 begins"):
         here.driver.swap(NAME, second, hangs)
     assert running(here) == {SECOND: second.image.sha256}
+
+
+def test_a_long_history_under_that_label_keeps_nobody_waiting(here: AlbatrossNode) -> None:
+    """albatross remembers a thousand lines of each label, of all that ever ran under it."""
+    talks = "#!/bin/sh\nfor n in $(seq 1500); do echo line $n; done\necho version {version} is up\nexec sleep 300\n"
+    first, second, third, fourth = (release(here, number, talks) for number in (1, 2, 3, 4))
+    for old, new in ((None, first), (first, second), (second, third)):
+        here.driver.swap(NAME, old, new)
+    until(lambda: here.driver.console(NAME, 3, 1) == ("version 3 is up",))
+    here.driver.swap(NAME, third, fourth)
+    assert list(running(here)) == [SECOND]
+
+
+def test_a_console_that_hears_no_more_is_no_reason_to_stop_the_old_one(
+    here: AlbatrossNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = release(here, 1)
+    here.driver.swap(NAME, None, first)
+    real = Conversation.data
+
+    def ended(talk: Conversation, *arguments: Any) -> Any:
+        real(talk, *arguments)
+        return None
+
+    monkeypatch.setattr(Conversation, "data", ended)
+    with pytest.raises(DriverError, match="was left running: .* ended the console of :web.fleet-2"):
+        here.driver.swap(NAME, first, release(here, 2))
+    assert alive(here) == [(1, True)]
+    # Of what ran here before, it is enough that it lives: nobody is stranded by a console.
+    silent = release(here, 3, ready=None)
+    here.driver.swap(NAME, first, silent)
+    assert here.driver.swap(NAME, silent, first) is not None and alive(here) == [(1, True)]
 
 
 def test_without_a_ready_check_it_has_to_live_for_a_moment(here: AlbatrossNode) -> None:
