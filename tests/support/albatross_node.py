@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.names import Name
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import UnikernelInfo
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Verdict
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross import AlbatrossDriver
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_labels import labels_of
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_place import Place, Places
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.images.store import ImageStore
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import NodeLayout
@@ -112,9 +114,17 @@ class AlbatrossNode:
             if transaction.state.trial is not None:
                 transaction.confirm(change.trial)
 
+    def info(self) -> Optional[UnikernelInfo]:
+        """What runs, under either of its labels; AssertionError when two do."""
+        client = self.place.client()
+        asked = [client.unikernel(self.place.name(label)) for label in labels_of(NAME)]
+        found = [info for info in asked if info is not None]
+        assert len(found) < 2, "it runs twice"
+        return found[0] if found else None
+
     def runs(self) -> Optional[str]:
-        """The SHA-256 of what runs under the name; None when nothing does."""
-        info = self.place.client().unikernel(self.full)
+        """The SHA-256 of what runs; None when nothing does."""
+        info = self.info()
         return None if info is None else info.digest.hex()
 
     def written(self, number: int) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--bridge", action="append", default=[], help="one that exists at the start")
     parser.add_argument("--generation", default="2.7", choices=[one.value for one in Generation])
     parser.add_argument("--memory", type=int, default=24_105, help="of the machine, in MiB")
+    parser.add_argument("--tenders", type=Path, help="folder of Solo5's programs, to run real images on real bridges")
     parser.add_argument("--ready", type=Path, help="a file to write once it serves: where, as JSON")
     return parser.parse_args()
 
@@ -47,6 +48,7 @@ def main() -> None:
         generation=Generation(told.generation),
         tls_port=told.tls_port,
         memory_mib=told.memory,
+        real_tenders=told.tenders,
     )
     with albatross:
         if told.ready:

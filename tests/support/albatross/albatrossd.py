@@ -285,7 +285,7 @@ class Albatrossd:
         octets = images.plain(config)
         guest = images.guest_of(octets, self.machine.tenders)
         images.match_manifest(octets, config)
-        running.store(self.machine, name, guest.program)
+        running.store(self.machine, name, octets if running.is_real(self.machine, guest) else guest.program)
         for bridge in bridges_of(config):
             if bridge not in self.machine.bridges():
                 raise Fault(f"interface {bridge} does not exist")

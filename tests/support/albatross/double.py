@@ -9,8 +9,8 @@ in that folder, and with ``tls_port=0`` over TLS on a port of loopback, with cer
 are programs of this machine, see ``images``. ``python -m ...tests.support.albatross`` is the same as a process of its
 own.
 
-What it leaves out: taps (bridges are names in a file), bhyve, the requests of releases before 2.5, and limits of the
-kernel on CPUs and memory.
+What it leaves out: taps (bridges are names in a file; with ``real_tenders`` images of Solo5 have them), bhyve, the
+requests of releases before 2.5, and limits of the kernel on CPUs and memory.
 """
 
 from __future__ import annotations

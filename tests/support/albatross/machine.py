@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Optional
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.names import Name
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import Policy
@@ -28,6 +29,8 @@ class Machine:
     disk_mib: int = 258_019
     tenders: dict[str, int] = field(default_factory=lambda: {"hvt": ABI_VERSION, "spt": ABI_VERSION})
     """Those that are installed, and the version of the ABI that each says it has."""
+    real_tenders: Optional[Path] = None
+    """Folder of Solo5's own programs, on which images run that have no program for the double; None: they do not."""
 
     @property
     def own(self) -> Path:

@@ -26,6 +26,8 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.r
     UnikernelInfo,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.mac import derived_mac
+from ansible_collections.unikernel.fleet.tests.support.albatross import tenders
+from ansible_collections.unikernel.fleet.tests.support.albatross.faults import Fault
 from ansible_collections.unikernel.fleet.tests.support.albatross.images import Guest
 from ansible_collections.unikernel.fleet.tests.support.albatross.machine import Machine
 from ansible_collections.unikernel.fleet.tests.support.albatross.resources import block_names
@@ -49,6 +51,8 @@ class Running:
     started: str
     code: int = 0
     """How it ended; a negative one is a signal."""
+    taps: tuple[str, ...] = ()
+    """Of a real tender, as long as it is there."""
     ended: threading.Event = field(default_factory=threading.Event)
     """The process is reaped, and nothing that it started is left."""
 
@@ -106,10 +110,20 @@ def should_restart(config: UnikernelConfig, code: int) -> bool:
 
 def start(machine: Machine, name: Name, config: UnikernelConfig, plain: bytes, guest: Guest, console: int) -> Running:
     """Start the process, with its console on that descriptor, which is ours from now on. OSError when it cannot be."""
-    process = _spawned(_command(machine, name, config, guest), console)
-    running = Running(name, config, hashlib.sha256(plain).digest(), process, stamp())
+    taps = tenders.make_taps(config) if is_real(machine, guest) else ()
+    try:
+        process = _spawned(_command(machine, name, config, guest, taps), console)
+    except OSError:
+        tenders.remove_taps(taps)
+        raise
+    running = Running(name, config, hashlib.sha256(plain).digest(), process, stamp(), taps=taps)
     threading.Thread(target=_reap, args=(running, guest, console), daemon=True).start()
     return running
+
+
+def is_real(machine: Machine, guest: Guest) -> bool:
+    """Whether Solo5's own tender runs it."""
+    return machine.real_tenders is not None and guest.target is not None and not guest.program
 
 
 def store(machine: Machine, name: Name, program: bytes) -> None:
@@ -121,14 +135,18 @@ def store(machine: Machine, name: Name, program: bytes) -> None:
     new.replace(path)
 
 
-def _command(machine: Machine, name: Name, config: UnikernelConfig, guest: Guest) -> list[str]:
+def _command(machine: Machine, name: Name, config: UnikernelConfig, guest: Guest, taps: tuple[str, ...]) -> list[str]:
     if not config.cpus:
         return _complaint("taskset: failed to parse CPU list: ")
     if config.memory_mib < 1:
         return _complaint(f"solo5-{guest.target or 'hvt'}: Malformed argument to --mem")
+    added = [f"--name={name.label or name}"] if config.add_name else []
+    if machine.real_tenders is not None and is_real(machine, guest):
+        macs = tuple(use.mac or mac_of(name, use) for use in config.networks)
+        tender = machine.real_tenders / f"solo5-{guest.target}"
+        return tenders.command(tender, config, macs, taps, machine.image_file(name), [*added, *config.arguments])
     if guest.target is not None and not guest.program:
         return _complaint(f"solo5-{guest.target}: the double runs no image that has no program behind its notes")
-    added = [f"--name={name.label or name}"] if config.add_name else []
     return [str(machine.image_file(name)), *added, *config.arguments]
 
 
@@ -161,7 +179,9 @@ def _reap(running: Running, guest: Guest, console: int) -> None:
     code = running.process.wait()
     # What a guest starts ends with it: nothing of a virtual machine outlives its tender.
     _kill_session(running.process.pid)
-    if guest.target == "hvt" and code == -signal.SIGTERM:
+    with suppress(Fault):
+        tenders.remove_taps(running.taps)
+    if not running.taps and guest.target == "hvt" and code == -signal.SIGTERM:
         # Its tender catches the signal; solo5-spt dies of it.
         code = 1
         with suppress(OSError):

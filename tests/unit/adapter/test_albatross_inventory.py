@@ -13,15 +13,19 @@ import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.albatross_inventory import (
     Answer,
+    ask,
     hosts_of,
     nodes_from,
     path_groups,
 )
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.names import Name
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import Generation
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.tls import Tls
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.unix_sockets import UnixSockets
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import InvalidDeclaration
 from ansible_collections.unikernel.fleet.tests.support import albatross_certificates as certificates
+from ansible_collections.unikernel.fleet.tests.support.albatross.double import Albatross
+from ansible_collections.unikernel.fleet.tests.support.albatross_asking import client_of, config
 from ansible_collections.unikernel.fleet.tests.support.albatross_certificates import Files, Policy
 
 WRONG: list[tuple[Any, str]] = [
@@ -73,6 +77,22 @@ def test_no_two_unikernels_can_have_the_same_name() -> None:
     ]
     names = [host.name for host in hosts_of(answers, by_label=False)]
     assert names == ["dev_www@a", "dev.x_www@a", "dev_x.www@a", "dev_x_www@a", "dev_www@b"]
+
+
+def test_a_unikernel_is_one_under_either_of_its_labels(tmp_path: Path) -> None:
+    """At a cut-over it runs under both for a moment; afterwards under one, which may be the second."""
+    with Albatross(tmp_path / "a", bridges=("br0",)) as double:
+        client = client_of(double)
+        (node,) = nodes_from([{"sockets": str(double.folder)}], tmp_path)
+        client.create(Name((), "hello.fleet-2"), config())
+        (alone,) = ask([node], 5.0)[0].unikernels
+        client.create(Name((), "hello"), config())
+        client.create(Name(("dev",), "hello.fleet-2"), config())
+        both = ask([node], 5.0)[0].unikernels
+    assert (alone["unikernel_name"], alone["albatross_name"]) == ("hello", ":hello.fleet-2")
+    assert sorted(one["albatross_name"] for one in both) == [":hello", "dev:hello.fleet-2"]
+    hosts = hosts_of([Answer("a", both)], by_label=False)
+    assert sorted(host.name for host in hosts) == ["dev_hello@a", "hello@a"]
 
 
 def test_groups_of_a_path_begin_with_the_outermost() -> None:

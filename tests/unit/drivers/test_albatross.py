@@ -22,7 +22,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.r
     Policy,
     UnikernelConfig,
 )
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import albatross as driver_module
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import albatross_creation as driver_module
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross import AlbatrossDriver
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_place import Places
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_records import Created, Records
@@ -34,7 +34,6 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model impor
     Instance,
     Network,
     RestartPolicy,
-    SwapMethod,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.mac import derived_mac
 from ansible_collections.unikernel.fleet.tests.support.albatross.double import Albatross
@@ -198,8 +197,7 @@ def test_block_devices_that_are_missing_or_in_use_are_refused(here: AlbatrossNod
 
 
 def test_what_albatross_has_no_words_for_is_refused(here: AlbatrossNode) -> None:
-    said = refused(here, environment={"A": "b"}, working_directory="/tmp", swap=SwapMethod.CUT_OVER)
-    assert "swap: cut_over is not possible" in said
+    said = refused(here, environment={"A": "b"}, working_directory="/tmp")
     assert "an environment was declared" in said and "a working directory was declared" in said
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
@@ -86,7 +86,7 @@ def by_hand(node: AlbatrossNode, octets: bytes, **arguments: Any) -> None:
 
 
 def started(node: AlbatrossNode) -> str:
-    info = node.place.client().unikernel(node.full)
+    info = node.info()
     assert info is not None and info.started is not None
     return info.started
 
@@ -263,7 +263,7 @@ class Deaths:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
         self.steps: list[str] = []
         self._at = at
-        for owner, names in ((Client, ("force_create", "destroy")), (Records, ("begin", "put"))):
+        for owner, names in ((Client, ("create", "force_create", "destroy")), (Records, ("begin", "put"))):
             for name in names:
                 monkeypatch.setattr(owner, name, self._around(getattr(owner, name), name))
 
@@ -355,11 +355,80 @@ def test_a_reconfiguration_of_one_image_may_die_at_any_step(tmp_path: Path) -> N
     assert changes_that_die(tmp_path, deployed, reconfigure) > 10
 
 
+@pytest.mark.parametrize("ready", [{"console": "is up"}, None], ids=["ready", "no ready check"])
+def test_a_cut_over_may_die_at_any_step(tmp_path: Path, ready: Any) -> None:
+    given = {"swap": "cut_over", "ready": ready}
+
+    def update(node: AlbatrossNode, reached: Callable[[str], None]) -> None:
+        node.declare(SECOND, reached=reached, **given)
+
+    assert changes_that_die(tmp_path, lambda node: deployed(node, **given), update) > 12
+
+
+def test_going_back_from_a_cut_over_may_die_at_any_step(tmp_path: Path) -> None:
+    given = {"swap": "cut_over", "ready": {"console": "is up"}}
+
+    def prepare(node: AlbatrossNode) -> None:
+        deployed(node, **given)
+        node.declare(SECOND, **given)
+        assert labels_that_run(node) == ["web.fleet-2"]
+
+    def fail(node: AlbatrossNode, reached: Callable[[str], None]) -> None:
+        with locked(node.node(reached), NAME, ME) as transaction:
+            assert transaction.state.trial is not None
+            transaction.judge(transaction.state.trial.id, FAIL)
+
+    assert changes_that_die(tmp_path, prepare, fail) > 10
+
+
+def labels_that_run(node: AlbatrossNode) -> list[Optional[str]]:
+    return [one.name.label for one in node.place.client().unikernels(node.place.name(None))]
+
+
+def test_a_failed_trial_of_a_cut_over_goes_back_the_same_way(node: AlbatrossNode) -> None:
+    given = {"swap": "cut_over", "ready": {"console": "is up"}}
+    first = deployed(node, **given)
+    trial = node.declare(SECOND, **given)
+    assert labels_that_run(node) == ["web.fleet-2"] and node.runs() == node.image(SECOND).sha256
+    node.end_trial(trial, FAIL)
+    assert labels_that_run(node) == [NAME] and node.runs() == first
+    third = deployed(node, THIRD, **given)
+    said = report(node.node(), NAME)
+    assert labels_that_run(node) == ["web.fleet-2"] and node.runs() == third and said["drift"] == []
+    assert said["alive"] and not node.declare(THIRD, **given).changed
+    node.declare(wanted="absent", trial_s=0)
+    assert labels_that_run(node) == []
+
+
+def test_a_build_that_does_not_come_up_is_refused_beside_the_one_that_runs(node: AlbatrossNode) -> None:
+    given = {"swap": "cut_over", "ready": {"console": "is up", "within": 1}}
+    deployed(node, **given)
+    since = started(node)
+    change = node.declare(program(2, ENDS), **given)
+    ended = change.after.ended
+    assert ended is not None and ended.outcome == "rolled_back" and "was left running" in ended.reason
+    assert "version 2 has no configuration" in ended.reason
+    assert started(node) == since and report(node.node(), NAME)["drift"] == []
+
+
+def test_what_runs_under_its_second_label_is_found_by_a_node_that_knows_nothing_of_it(
+    tmp_path: Path, here: AlbatrossNode
+) -> None:
+    given = {"swap": "cut_over", "ready": {"console": "is up"}}
+    deployed(here, **given)
+    second = deployed(here, SECOND, **given)
+    since = started(here)
+    other = AlbatrossNode(tmp_path / "other", here.place)
+    assert report(other.node(), NAME)["adoptable"]["image"]["sha256"] == second
+    assert not other.declare().changed and started(other) == since
+    assert labels_that_run(other) == ["web.fleet-2"] and report(other.node(), NAME)["drift"] == []
+
+
 @pytest.mark.parametrize("carried_out", [True, False])
 def test_a_lost_answer_in_the_middle_of_an_update(
     here: AlbatrossNode, monkeypatch: pytest.MonkeyPatch, carried_out: bool
 ) -> None:
-    from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import albatross as driver
+    from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import albatross_creation as driver
 
     first = deployed(here)
     real = Client.force_create

@@ -20,6 +20,7 @@ from ..albatross.names import Name
 from ..albatross.records import Generation, NamedInfo, moment
 from ..albatross.tls import PORT, Tls
 from ..albatross.unix_sockets import UnixSockets
+from ..drivers.albatross_labels import name_of
 from ..errors import DriverError, InvalidDeclaration
 
 SOCKETS_KEYS = frozenset({"sockets", "path"})
@@ -154,14 +155,24 @@ def _ask(node: AskedNode, timeout_s: float) -> Answer:
         found = client.unikernels(Name(node.path))
     except (DriverError, InvalidDeclaration) as error:
         return Answer(node.name, failure=str(error))
-    return Answer(node.name, tuple(variables_of(entry, node.name) for entry in found))
+    return Answer(node.name, tuple(variables_of(entry, node.name) for entry in _each_once(found)))
+
+
+def _each_once(found: Sequence[NamedInfo]) -> list[NamedInfo]:
+    """A unikernel that is being cut over runs under both of its labels: then the one of its name stands for it."""
+    named = {entry.name for entry in found}
+    return [entry for entry in found if _unikernel(entry.name) == entry.name or _unikernel(entry.name) not in named]
+
+
+def _unikernel(name: Name) -> Name:
+    return Name(name.path, name_of(name.label)) if name.label else name
 
 
 def variables_of(entry: NamedInfo, node: str) -> Variables:
     """What albatross tells of a unikernel, as variables of its host."""
     name, info = entry.name, entry.info
     return {
-        "unikernel_name": name.label or "",
+        "unikernel_name": name_of(name.label or ""),
         "unikernel_path": ":".join(name.path),
         "unikernel_node": node,
         "albatross_name": str(name),

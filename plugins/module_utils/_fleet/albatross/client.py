@@ -10,7 +10,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Optional, TypeVar
@@ -217,6 +218,24 @@ class Client:
         told_since = None if since is None else generalized(since)
         for _name, line in self._followed(name, SubscribeConsole(count, told_since), seconds, ConsoleLine):
             yield line
+
+    @contextmanager
+    def listening(self, name: Name, count: int = 0) -> Iterator[Callable[[float], Optional[ConsoleLine]]]:
+        """An ear at a console, also of what does not run yet: the next line, waited for so many seconds; None when none
+        came. ``count``: beginning with so many lines of its history. AnswerLost when the server ends the stream."""
+        with self._open(name, SubscribeConsole(count=count)) as talk:
+            self._expected(talk.reply(Deadline.after(self.patience.answer_s)), Said)
+
+            def heard(seconds: float) -> Optional[ConsoleLine]:
+                try:
+                    told = talk.data(Deadline.after(seconds))
+                except OutOfTime:
+                    return None
+                if told is None:
+                    raise AnswerLost(f"{self.transport.where} ended the console of {name}: too many listen to it.")
+                return self._expected(told[1], ConsoleLine)
+
+            yield heard
 
     def inactive_consoles(self, path: Name = ROOT) -> tuple[Name, ...]:
         """Full names of those that left a history and do not run."""

@@ -37,7 +37,7 @@ def spoken_by(
 ) -> tuple[str, ...]:
     """What one release said, as far as albatross remembers it; ``later``: those that were asked for after it."""
     told = client.console(name, MOST_LINES, QUIET_S)
-    lines = [(_at(one), one.line.encode("utf-8", "surrogateescape").decode("utf-8", "replace")) for one in told]
+    lines = [(_at(one), readable(one)) for one in told]
     begin = _beginning(lines, record)
     # Where it is not certain whose a line is, it is both theirs: last words matter most, and first ones too.
     end = min((_beginning(lines, one, _NO_TIME) for one in later), default=len(lines))
@@ -60,6 +60,18 @@ def _beginning(lines: Sequence[tuple[datetime, str]], record: Created, early: ti
     if near:
         return near[0]
     return sum(at < (since if start is None else start) for at, _line in lines)
+
+
+def readable(one: ConsoleLine) -> str:
+    """albatross passes on any octets."""
+    return one.line.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def is_later(time: str, other: str) -> bool:
+    """Of two times in albatross' words. What cannot be read is taken for later: it is no reason to overhear a line."""
+    with suppress(ValueError):
+        return moment(time) > moment(other)
+    return True
 
 
 def _at(one: ConsoleLine) -> datetime:

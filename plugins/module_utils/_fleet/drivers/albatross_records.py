@@ -15,11 +15,12 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
 from .. import codec
+from ..albatross.names import Name
 from ..albatross.records import UnikernelInfo, moment
 from ..durable import make_folder, write_durably
 from ..errors import DriverError
@@ -48,6 +49,8 @@ class Created:
     """When it was started, in albatross' words; None: not known (yet)."""
     ended: str = ""
     """Why it does not run any more, if that was our doing."""
+    ran_before: bool = False
+    """The same release had been up here, before it was asked for this time."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,15 @@ def attributed(records: Sequence[Created], info: UnikernelInfo) -> Optional[Attr
     if possible:
         return Attributed(possible[0].number, info, _altered(possible[0], info))
     return None
+
+
+def not_ours(newest: Created, known: Optional[Attributed], name: Name, info: UnikernelInfo) -> Attributed:
+    """What runs under a label of the unikernel that no record is of: beside what is known of it, if anything is."""
+    since = "" if info.started is None else f" since {_shown(info.started)}"
+    said = f"{name} runs on albatross{since}, which somebody else started"
+    if known is None:
+        return Attributed(newest.number, info, said)
+    return replace(known, altered="; ".join(filter(None, (known.altered, f"beside it, {said}"))))
 
 
 def _altered(record: Created, info: UnikernelInfo) -> Optional[str]:

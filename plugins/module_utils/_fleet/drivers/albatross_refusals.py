@@ -18,7 +18,7 @@ from ..albatross.names import LABEL, ROOT
 from ..albatross.records import BlockDevice, Generation, NamedInfo, NamedPolicy, Policy
 from ..errors import ImageError
 from ..images.elf import read_notes
-from ..model import Boot, Configuration, Limits, Release, SwapMethod
+from ..model import Boot, Configuration, Limits, Release
 from ..runtime.mac import why_no_mac
 from .albatross_interfaces import refusals_of_interfaces
 from .albatross_place import Place
@@ -60,8 +60,6 @@ def refusals_of_options(configuration: Configuration, place: Place) -> list[str]
     ):
         if given:
             reasons.append(f"{what}, and a unikernel on albatross has none")
-    if configuration.swap is SwapMethod.CUT_OVER:
-        reasons.append("swap: cut_over is not possible, albatross puts a unikernel on its bridge as it starts it")
     words = (*configuration.arguments, *configuration.secret_arguments)
     if len(" ".join(words).encode("utf-8", "surrogateescape")) > MOST_ARGUMENT_BYTES:
         reasons.append(f"its arguments are longer than {MOST_ARGUMENT_BYTES} bytes")

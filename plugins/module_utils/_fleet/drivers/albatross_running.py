@@ -63,9 +63,11 @@ class Running:
     """None: not known. albatross does not tell it."""
 
 
-def wanted(name: str, place: Place, release: Release) -> Running:
-    """What the release is to run as."""
+def wanted(name: str, place: Place, release: Release, label: Optional[str] = None) -> Running:
+    """What the release is to run as, under its name or another label: of which it is told nothing."""
     configuration = release.configuration
+    told_its_name = configuration.albatross.add_name and place.generation is not Generation.V2_5
+    says_its_name = told_its_name and label not in (None, name)
     behaviour = _behaviour(configuration.restart)
     return Running(
         digest=release.image.sha256,
@@ -85,12 +87,21 @@ def wanted(name: str, place: Place, release: Release) -> Running:
                 (WiredBlock(b.name, b.path or b.name) for b in configuration.block_devices), key=lambda one: one.device
             )
         ),
-        arguments=(*configuration.arguments, *configuration.secret_arguments),
+        arguments=(
+            *((_naming(name),) if says_its_name else ()),
+            *configuration.arguments,
+            *configuration.secret_arguments,
+        ),
         restart=behaviour.restart,
         restart_codes=tuple(sorted(behaviour.codes)),
         startup=configuration.start_order,
-        add_name=configuration.albatross.add_name,
+        add_name=configuration.albatross.add_name and not says_its_name,
     )
+
+
+def _naming(name: str) -> str:
+    """As albatross puts it before the arguments."""
+    return f"--name={name}"
 
 
 def memory_mib(configuration: Configuration) -> int:
@@ -175,8 +186,9 @@ def config_of(running: Running, image: bytes) -> UnikernelConfig:
     )
 
 
-def found_configuration(name: str, place: Place, info: UnikernelInfo) -> Configuration:
-    """The configuration of what we did not start. DriverError for what could not be started again as it is."""
+def found_configuration(name: str, place: Place, info: UnikernelInfo, label: str) -> Configuration:
+    """The configuration of what runs under that label and is not on record. DriverError for what could not be started
+    again as it is."""
     if info.type is not UnikernelType.SOLO5:
         raise DriverError(f"{name} runs on {place} under {info.type.value}, and this driver runs Solo5 only.")
     sized = [block.guest_device for block in info.blocks if block.sector_size not in (0, DEFAULT_SECTOR_SIZE)]
@@ -185,6 +197,7 @@ def found_configuration(name: str, place: Place, info: UnikernelInfo) -> Configu
             f"{name} runs on {place}, and its block device {sized[0]} has sectors of a size of its own, which this "
             "driver could not give it again. It was left as it is."
         )
+    named_by_us = label != name and info.arguments[:1] == (_naming(name),)
     behaviour = info.fail_behaviour
     restart = RestartPolicy.NEVER
     if behaviour.restart:
@@ -200,9 +213,9 @@ def found_configuration(name: str, place: Place, info: UnikernelInfo) -> Configu
         block_devices=tuple(
             BlockDevice(b.guest_device, b.host_device) for b in sorted(info.blocks, key=lambda b: b.guest_device)
         ),
-        arguments=info.arguments,
+        arguments=info.arguments[1:] if named_by_us else info.arguments,
         # As albatross-client does unless it is told otherwise.
-        albatross=AlbatrossOptions(add_name=place.generation is not Generation.V2_5),
+        albatross=AlbatrossOptions(add_name=named_by_us or (label == name and place.generation is not Generation.V2_5)),
         restart=restart,
         start_order=DEFAULT_STARTUP if info.startup is None else min(max(info.startup, 0), 100),
     )

@@ -1,0 +1,65 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The two labels that a unikernel may have on albatross: its name, and one that it takes turns with at a cut-over.
+
+albatross runs one unikernel under a label, and can rename none: so what comes up beside the one that runs is called
+otherwise, and stays called so until it is replaced itself. Which of the two it is, is told by what runs.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from ..durable import make_folder, write_durably
+from ..errors import DriverError
+from ..layout import NodeLayout
+
+SUFFIX = ".fleet-2"
+"""Of the second label. Whoever sees only albatross, as the inventory does, knows it by this end."""
+LONGEST_LABEL = 63
+MARK = "second-label"
+"""The file that says that there may be something under it."""
+
+
+def second_label(name: str) -> Optional[str]:
+    """None: the name is too long to have one."""
+    return name + SUFFIX if len(name) + len(SUFFIX) <= LONGEST_LABEL else None
+
+
+def name_of(label: str) -> str:
+    """Whose label it is."""
+    return label[: -len(SUFFIX)] if label.lower().endswith(SUFFIX) and len(label) > len(SUFFIX) else label
+
+
+def labels_of(name: str) -> tuple[str, ...]:
+    """The name first: it is what users know."""
+    second = second_label(name)
+    return (name,) if second is None else (name, second)
+
+
+def free_label(name: str, taken: str) -> Optional[str]:
+    """The one that is not taken."""
+    return second_label(name) if taken == name else name
+
+
+def labels_in_use(layout: NodeLayout, name: str) -> tuple[str, ...]:
+    """Those under which something of ours may run; most unikernels never had a second one, and need not be asked for
+    it."""
+    return labels_of(name) if (layout.unikernel(name) / MARK).exists() else (name,)
+
+
+def note_second_label(layout: NodeLayout, name: str) -> None:
+    """Before it is first used. It stays noted: a request whose answer was lost may be carried out late."""
+    mark = layout.unikernel(name) / MARK
+    if mark.exists():
+        return
+    try:
+        make_folder(mark.parent)
+        write_durably(mark, f"{second_label(name)}\n".encode("ascii"))
+    except OSError as error:
+        raise DriverError(
+            f"{name}: that it may run under a second label cannot be written to {mark}: {error}. Nothing was stopped "
+            "or started. Make room or correct the permissions."
+        ) from error
