@@ -408,7 +408,9 @@ def _leftovers(site: Site, case: Case, state: Any) -> Iterator[str]:
 def _left_now(site: Site, case: Case, state: Any) -> Iterator[str]:
     current = state.current.number if state.current is not None else None
     wanted = set() if current is None else {f"unikernel-fleet-{site.driver}@{case.name}:{current}.service"}
-    listed = _said("systemctl", "list-units", "--no-legend", "--plain", "--all", f"unikernel-fleet-*{case.name}*")
+    # A name may begin as another one does, so what follows it is told too.
+    patterns = (f"unikernel-fleet-*@{case.name}:*", f"unikernel-fleet-trial-{case.name}-[0-9]*")
+    listed = _said("systemctl", "list-units", "--no-legend", "--plain", "--all", *patterns)
     units = {line.split()[0] for line in listed.splitlines() if line.split()}
     if units != wanted:
         yield f"the units {sorted(units)} instead of {sorted(wanted)}"

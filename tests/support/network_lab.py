@@ -32,6 +32,14 @@ def ip(*words: str) -> str:
     return subprocess.run(["ip", *words], check=True, capture_output=True, text=True, timeout=20).stdout
 
 
+def make_bridge(*options: str) -> None:
+    """The bridge with the node's own addresses; also once it was deleted."""
+    ip("link", "add", BRIDGE, "type", "bridge", *options)
+    ip("addr", "add", f"{NODE_V4}/24", "dev", BRIDGE)
+    ip("addr", "add", f"{NODE_V6}/64", "dev", BRIDGE, "nodad")
+    ip("link", "set", BRIDGE, "up")
+
+
 def links() -> dict[str, dict[str, Any]]:
     """The interfaces of the present namespace by name."""
     return {link["ifname"]: link for link in json.loads(ip("-j", "-d", "link", "show"))}
@@ -91,10 +99,7 @@ def network_lab(bridge_options: Sequence[str] = ()) -> Iterator[Lab]:
     try:
         enter_network_namespace(f"/run/netns/{name}")
         ip("link", "set", "lo", "up")
-        ip("link", "add", BRIDGE, "type", "bridge", *bridge_options)
-        ip("addr", "add", f"{NODE_V4}/24", "dev", BRIDGE)
-        ip("addr", "add", f"{NODE_V6}/64", "dev", BRIDGE, "nodad")
-        ip("link", "set", BRIDGE, "up")
+        make_bridge(*bridge_options)
         lab = Lab()
         try:
             yield lab

@@ -54,6 +54,10 @@ class ReleaseRefused(DriverError):
     """A release cannot run on this node; found out before anything was stopped."""
 
 
+class NoBridge(DriverError):
+    """The bridge that a release is to be on is not there, or is down: the release itself may be as good as ever."""
+
+
 class StateError(FleetError):
     """The state folder of a unikernel cannot be read or written; nothing was changed by us."""
 

@@ -97,10 +97,15 @@ class Bed:
             check=False,
         )
 
+    def playing(self, playbook: str, *arguments: str) -> list[str]:
+        """The words that run ansible-playbook on this inventory."""
+        program = Path(sys.executable).with_name("ansible-playbook")
+        return [str(program), "-i", str(self.inventory), playbook, *arguments]
+
     def play(self, playbook: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run ansible-playbook on this inventory."""
         return subprocess.run(
-            [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.inventory), playbook, *arguments],
+            self.playing(playbook, *arguments),
             env={**os.environ, "ANSIBLE_NOCOWS": "1", **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

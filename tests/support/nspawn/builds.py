@@ -34,15 +34,19 @@ http.server.ThreadingHTTPServer(("", int(sys.argv[1])), Answers).serve_forever()
 """
 
 
+def program(name: str, version: int, behaviour: str = "works") -> str:
+    values = {"NAME": name, "VERSION": str(version), "BEHAVIOUR": behaviour}
+    text = PROGRAM
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", value)
+    return text
+
+
 def publish_build(repository: Path, name: str, version: int, behaviour: str = "works") -> str:
     """Make the build, put it into the release repository, and return its id."""
-    values = {"NAME": name, "VERSION": str(version), "BEHAVIOUR": behaviour}
-    program = PROGRAM
-    for key, value in values.items():
-        program = program.replace(f"@{key}@", value)
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "image"
-        image.write_text(program, encoding="ascii")
+        image.write_text(program(name, version, behaviour), encoding="ascii")
         published = publish(
             repository,
             Publication(

@@ -20,11 +20,11 @@ from typing import Optional, Protocol
 
 from .. import codec
 from ..durable import make_folder, write_durably
-from ..errors import DriverError, ImageError, ImageMissing, ReleaseRefused
+from ..errors import DriverError, ImageError, ImageMissing, NoBridge, ReleaseRefused
 from ..layout import NodeLayout
 from ..model import Capabilities, Exit, Image, Instance, Release, SwapMethod
 from ..runtime import network
-from ..runtime.bridge import why_no_bridge
+from ..runtime.bridge import missing_bridges
 from ..runtime.cut_over import cut_over
 from ..runtime.ip_command import BatchAtHand, program, run_batch
 from ..runtime.ports import Port, PortKind, faults_of_networks
@@ -175,10 +175,8 @@ class ProcessDriver:
         if os.geteuid() != 0:
             return ["networks were declared, and only root may make their ports (become: true)"]
         faults = faults_of_networks(release.configuration, self._guest.port_kind)
-        for bridge in dict.fromkeys(n.bridge for n in release.configuration.networks) if not faults else ():
-            reason = why_no_bridge(bridge)
-            if reason is not None:
-                faults.append(f"the bridge {bridge} {reason}")
+        if not faults:
+            faults += missing_bridges(network.bridge for network in release.configuration.networks)
         if self._guest.port_kind is PortKind.TAP and not os.path.exists("/dev/net/tun"):
             faults.append("networks were declared, and there is no /dev/net/tun on this node (modprobe tun)")
         return faults
@@ -225,14 +223,21 @@ class ProcessDriver:
 
     def swap(self, name: str, old: Optional[Release], new: Optional[Release]) -> Optional[Instance]:
         """What else runs is found on the disk and not only named as ``old``. After a cut-over the instance that served
-        before lives on, off its bridge; after any other change nothing but ``new`` does."""
+        before lives on, off its bridge; after any other change nothing but ``new`` does. NoBridge when it is for want of
+        a bridge that ``new`` does not serve; an instance of it that lives is left alive."""
         if new is None or not new.running:
             self._stop_all_but(name, None)
             return None
-        if self._stands_by(name, new):
-            self._put_into_service(name, new)
-        else:
-            self._bring_up(name, new)
+        try:
+            if self._stands_by(name, new):
+                self._put_into_service(name, new)
+            else:
+                self._bring_up(name, new)
+        except DriverError as error:
+            missing = missing_bridges(network.bridge for network in new.configuration.networks)
+            if missing:
+                raise NoBridge(f"{name}: {new} cannot be reached: {'; '.join(missing)}.") from error
+            raise
         return self._instance(name, new.number, self._supervisor.inspect(self._folder(name, new.number)))
 
     def _stands_by(self, name: str, release: Release) -> bool:
@@ -255,8 +260,10 @@ class ProcessDriver:
         """A release that lives, on its bridge or parked: its ports go on first, then the others' come off."""
         ports = self._ports(name, release)
         others = [p for n in self._numbers(name) if n != release.number for p in self._existing_ports(name, n)]
+        parked = [port for port in ports if not self._on_bridge(port)]
         if ports:
             cut_over(ports, others, lambda: self._runs(name, release.number))
+            network.ask_after(parked)
         self._stop_all_but(name, release.number)
 
     def _bring_up(self, name: str, release: Release) -> None:

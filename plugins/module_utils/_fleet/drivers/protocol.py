@@ -73,7 +73,8 @@ class Driver(Protocol):
         """End with ``new`` started and ``old`` no longer serving; ``None`` stands for absent, so this also starts
         the first release and stops the last one. A ``new`` whose ``running`` is False is not started.
         An instance of ``new`` that ended before is started afresh; one that is alive is left running.
-        DriverError when ``new`` did not start: ``old`` may then be stopped already (the transaction reverts).
+        DriverError when ``new`` did not start: ``old`` may then be stopped already (the transaction reverts). NoBridge
+        when nothing but the bridge that it is to be on is to blame.
         """
 
     def stop(self, name: str, release: int) -> Optional[Exit]:

@@ -122,6 +122,8 @@ def reason_to_revert(trial: Trial, what_runs: Sequence[Instance], now: Now) -> O
         instance = _living(trial.candidate, what_runs)
         if instance is None:
             return _lost(trial.candidate, what_runs), True
+        if not instance.serving:
+            return "it was lost during its trial: it runs, but off its bridge", False
         if trial.instance is not None and instance.identity != trial.instance:
             return "it was restarted during its trial, by somebody or something", True
     if trial.deadline_s is None or now.boottime_s >= trial.deadline_s:

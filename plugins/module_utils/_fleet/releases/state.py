@@ -165,7 +165,7 @@ class State:
     next_number: int = 1
     failed_reverts: int = 0
     started_boot_id: Optional[str] = None
-    """Boot under which the current release was last started by us."""
+    """Boot under which the current release was last started by us; None: it is still to be started."""
     discarded: tuple[Snapshot, ...] = ()
     """Snapshots that nobody needs any more, and that are not removed yet."""
     events: tuple[Event, ...] = field(default=())
@@ -373,8 +373,9 @@ def revert_failed(state: State, reason: str) -> State:
     return replace(state, failed_reverts=state.failed_reverts + 1, trial=replace(_open_trial(state), reason=reason))
 
 
-def reverted(state: State, at: str, boot_id: str, evidence: Optional[str]) -> State:
-    """``reverting -> stable``: the old release is back; a candidate that is to blame is held."""
+def reverted(state: State, at: str, boot_id: Optional[str], evidence: Optional[str]) -> State:
+    """``reverting -> stable``: the old release is back; a candidate that is to blame is held. Without a boot id it is
+    still to be started, by whoever opens the state next."""
     trial = _open_trial(state)
     state = _with_event(state, "rolled_back", at, trial.holder, trial.candidate, state.current, trial, trial.reason)
     return replace(

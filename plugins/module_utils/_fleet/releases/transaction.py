@@ -18,7 +18,7 @@ from typing import Optional
 
 from ..checks.model import Outcome, Verdict
 from ..drivers.protocol import Driver
-from ..errors import DriverError, FleetError, ImageError, ImageMissing, StateError, TrialRefused
+from ..errors import DriverError, FleetError, ImageError, ImageMissing, NoBridge, StateError, TrialRefused
 from ..model import Instance, Release, Snapshot
 from . import data, evidence, rehearsal, state as steps
 from .change import Arm, Change, TrialOptions, is_so
@@ -77,7 +77,7 @@ class Transaction:
         self._holder = holder
         self.state = State(name=name, salt="")
         self.not_started: Optional[str] = None
-        """Why the current release, which should run since the machine was booted, could not be started."""
+        """Why the current release, which should run, could not be started or put on its bridge."""
 
     @property
     def _name(self) -> str:
@@ -130,10 +130,11 @@ class Transaction:
         if isinstance(action, BeginRevert):
             self._begin_revert(action.reason, action.blame)
         elif isinstance(action, RestoreOrigin):
-            self._restore_origin()
+            self._restore_as_far_as_can_be()
         elif isinstance(action, FinishRevert):
             candidate = open_trial(self.state).candidate
-            self._write(steps.reverted(self.state, at, now.boot_id, self._keep_evidence(what_runs)))
+            started = now.boot_id if self.not_started is None else None
+            self._write(steps.reverted(self.state, at, started, self._keep_evidence(what_runs)))
             self._forget_instance_of(candidate)
         elif isinstance(action, Strand):
             self._write(steps.stranded(self.state, at, self._keep_evidence(what_runs)))
@@ -298,7 +299,7 @@ class Transaction:
         try:
             self._swap(trial)
         except (DriverError, ImageError) as error:
-            self._begin_revert(f"it could not be started: {error}", True)
+            self._begin_revert(f"it could not be started: {error}", not isinstance(error, NoBridge))
         except StateError:
             self._go_back_unrecorded()
             raise
@@ -377,6 +378,19 @@ class Transaction:
             return  # what is restored has to be written down before anything runs on it
         with suppress(DriverError, ImageError):
             self._restore_origin()
+
+    def _restore_as_far_as_can_be(self) -> None:
+        """Without its bridge the old release serves nobody, whatever is tried; and once there is one again, whoever
+        opens this next puts it there. So that is no reason to give it up as stranded."""
+        try:
+            self._restore_origin()
+        except NoBridge as error:
+            trial = open_trial(self.state)
+            if trial.candidate is not None:
+                self._node.driver_for(trial.candidate).stop(self._name, trial.candidate.number)
+            if str(error) not in trial.reason:
+                self._write(steps.reverting(self.state, f"{trial.reason}; {error}", trial.blame))
+            self.not_started = str(error)
 
     def _restore_origin(self) -> None:
         self._ensure_image_of_current()

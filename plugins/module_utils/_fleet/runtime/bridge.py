@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Optional
@@ -47,6 +47,12 @@ def why_no_bridge(name: str) -> Optional[str]:
     if "UP" not in link.get("flags", ()):
         return "is down, so nobody would be reached through it (ip link set it up)"
     return None
+
+
+def missing_bridges(names: Iterable[str]) -> list[str]:
+    """Which of these bridges cannot be used, and why, in clauses."""
+    reasons = {name: why_no_bridge(name) for name in dict.fromkeys(names)}
+    return [f"the bridge {name} {reason}" for name, reason in reasons.items() if reason is not None]
 
 
 def bridge(name: str) -> Bridge:

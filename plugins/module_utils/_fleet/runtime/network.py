@@ -189,14 +189,24 @@ def introduce(ports: Sequence[Port]) -> None:
                 run_batch([command])
 
 
-def introducing(port: Port, on: Bridge) -> list[Command]:
+def ask_after(ports: Sequence[Port]) -> None:
+    """Have the machine ask guests for their addresses, which it goes on using meanwhile. A guest that was off its bridge
+    may know the machine by the MAC of a bridge that was made anew since; from the question it learns the present one,
+    which else takes it half a minute."""
+    for port in ports:
+        for command in introducing(port, bridge(port.bridge), "probe"):
+            with suppress(IpError):
+                run_batch([command])
+
+
+def introducing(port: Port, on: Bridge, known: str = "reachable") -> list[Command]:
     """The lines that enter a port's addresses among the machine's neighbours on the bridge."""
     nearby = [ipaddress.ip_interface(address).network for address in on.addresses]
     found: list[Command] = []
     for address in port.addresses:
         ip = ipaddress.ip_interface(address).ip
         if any(ip in network for network in nearby if network.version == ip.version):
-            entry: Command = ("neigh", "replace", str(ip), "lladdr", port.mac, "dev", port.bridge, "nud", "reachable")
+            entry: Command = ("neigh", "replace", str(ip), "lladdr", port.mac, "dev", port.bridge, "nud", known)
             found.append(entry)
     return found
 
