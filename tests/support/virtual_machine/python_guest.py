@@ -28,7 +28,7 @@ INTERPRETER = b"#!/usr/bin/python3.11 -IB\n"
 """As Debian 12 has it."""
 INIT = Path(__file__).with_name("python_guest_init.py")
 RESULT = "RESULT:"
-PATIENCE_S = 240.0
+PATIENCE_S = 480.0
 """About 10 s under TCG on an idle machine."""
 PYTHON = "usr/lib/python3.11"
 LEFT_OUT = ("__pycache__", "config-", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "unittest")
