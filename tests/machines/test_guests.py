@@ -18,7 +18,12 @@ import pytest
 
 from ansible_collections.unikernel.fleet.tests.support.nspawn.base import why_not
 from ansible_collections.unikernel.fleet.tests.support.nspawn.machine import COLLECTION, Machine
-from ansible_collections.unikernel.fleet.tests.support.solo5_image import abi_note, elf, manifest_note
+from ansible_collections.unikernel.fleet.tests.support.solo5_image import (
+    BLOCK_BASIC,
+    abi_note,
+    elf,
+    manifest_note,
+)
 from ansible_collections.unikernel.fleet.tests.support.virtual_machine import guest
 
 REASON = why_not()
@@ -46,6 +51,20 @@ umask 077
 echo 'memory and secrets' >"$folder/core.solo5-hvt.$$"
 echo 'Solo5: solo5_abort() called'
 exit 255
+"""
+TENDER_WITH_DISK = """#!/bin/sh
+# As solo5-spt does, for a guest that adds a word to its disk and says what is on it.
+case $1 in
+--version) echo 'solo5-spt tender, version v0.12.1'; echo 'ABI version 2'; exit ;;
+--help) exit ;;
+esac
+for word; do case $word in --block:data=*) disk=${word#--block:data=} ;; esac; version=$word; done
+echo x 2>&1 >"${disk%/*}/x"
+before=$(tr -d '\\0' <"$disk")
+printf ' %s' "$version" | dd of="$disk" bs=1 seek=${#before} conv=notrunc status=none
+[ "$version" != bad ] || exit 1
+echo "disk:$(tr -d '\\0' <"$disk")"
+exec sleep 1000
 """
 
 
@@ -161,3 +180,31 @@ def test_a_core_is_written_where_the_sandbox_allows_it_and_is_evidence_of_roots(
     guests.do("remove", "core")
     guests.machine.run("rm /usr/local/bin/solo5-hvt-debug")
     assert guests.machine.run("ls /var/lib/unikernel-fleet/scratch").split() == []
+
+
+def test_a_disk_is_written_from_inside_the_sandbox_and_restored_after_a_bad_update(
+    guests: Guests, tmp_path: Path
+) -> None:
+    image, tender = tmp_path / "image", tmp_path / "tender"
+    tender.write_text(TENDER_WITH_DISK, encoding="ascii")
+    for version in ("one", "bad"):
+        notes = [abi_note(2, 2), manifest_note([(b"data", BLOCK_BASIC)])]
+        image.write_bytes(elf(notes, rest=version.encode("ascii")))
+        guests.machine.bring(image, f"/root/image-{version}.spt")
+    guests.machine.bring(tender, "/usr/local/bin/solo5-spt")
+    guests.machine.run("chmod 0755 /usr/local/bin/solo5-spt")
+    trial = guests.do("with_disk", "disk", "one")
+    shown = guests.until("disk", verdict="pass", working=[1])
+    assert guests.do("confirm", "disk", trial)
+    # The disk is root's, and so is whoever writes to it; but not with root's power.
+    assert shown["process"]["Uid"] == ["0"] * 4
+    assert shown["process"]["NoNewPrivs"] == ["1"] and shown["process"]["Seccomp"] == ["2"]
+    console = shown["consoles"]["1"]
+    assert console[-1] == "disk: one"
+    assert any("x: " in line for line in console), "it may write its disk, and nothing beside it"
+    guests.do("with_disk", "disk", "bad")
+    shown = guests.until("disk", phase="stable", working=[1])
+    assert shown["ended"][0] == "rolled_back"
+    assert shown["consoles"]["1"][-1] == "disk: one one", "what the bad one wrote is gone"
+    guests.do("remove", "disk")
+    guests.machine.run("rm /usr/local/bin/solo5-spt")

@@ -20,7 +20,8 @@ sys.path.insert(0, f"{ROOT}/guard.pyz")
 from _fleet.checks.declaration import checks_from  # type: ignore[import-not-found] # noqa: E402
 from _fleet.checks.model import Schedule  # type: ignore[import-not-found] # noqa: E402
 from _fleet.layout import NodeLayout  # type: ignore[import-not-found] # noqa: E402
-from _fleet.model import Image  # type: ignore[import-not-found] # noqa: E402
+from _fleet.model import Image, SnapshotMethod  # type: ignore[import-not-found] # noqa: E402
+from _fleet.releases.data import DataOptions  # type: ignore[import-not-found] # noqa: E402
 from _fleet.releases.guard_install import arm  # type: ignore[import-not-found] # noqa: E402
 from _fleet.releases.node import local_node  # type: ignore[import-not-found] # noqa: E402
 from _fleet.releases.proposal import Declaration, Wanted  # type: ignore[import-not-found] # noqa: E402
@@ -62,8 +63,30 @@ def unikernel(name: str, *arguments: str) -> Any:
     return _declare(name, image, given, [{"process": {}, "name": "it lives"}])
 
 
-def _declare(name: str, image: Image, given: dict[str, Any], checks: list[dict[str, Any]]) -> Optional[str]:
-    options = TrialOptions(timeout_s=BOUND_S, checks=checks_from(checks, None), schedule=PATIENT)
+def with_disk(name: str, version: str) -> Any:
+    """Declare a Solo5 image with a disk of its own, of which a copy is kept over the trial."""
+    image = NODE.store.add_file(Path(f"/root/image-{version}.spt"))
+    given = {
+        "driver": "solo5",
+        "memory_mib": 32,
+        "arguments": [version],
+        "block_devices": [{"name": "data", "size_mib": 1}],
+        "stop_grace_s": 1.0,
+    }
+    checks = [{"process": {}, "name": "it lives"}, {"console": {"must_match": ["disk: "]}, "name": "it has its disk"}]
+    return _declare(name, image, given, checks, DataOptions(snapshot=SnapshotMethod.COPY))
+
+
+def _declare(
+    name: str,
+    image: Image,
+    given: dict[str, Any],
+    checks: list[dict[str, Any]],
+    data: Optional[Any] = None,
+) -> Optional[str]:
+    options = TrialOptions(
+        timeout_s=BOUND_S, checks=checks_from(checks, None), schedule=PATIENT, data=data or DataOptions()
+    )
     with locked(NODE, name, ME) as transaction:
         declaration = Declaration(Wanted.RUNNING, image=image, configuration=given)
         trial: Optional[str] = transaction.declare(declaration, options, functools.partial(arm, NODE.layout)).trial
@@ -103,7 +126,7 @@ def show(name: str) -> Any:
     return shown
 
 
-STEPS = {step.__name__: step for step in (machine, unikernel, confirm, remove, show)}
+STEPS = {step.__name__: step for step in (machine, unikernel, with_disk, confirm, remove, show)}
 
 if __name__ == "__main__":
     print(json.dumps(STEPS[sys.argv[1]](*sys.argv[2:])))
