@@ -54,6 +54,10 @@ class ReleaseRefused(DriverError):
     """A release cannot run on this node; found out before anything was stopped."""
 
 
+class RehearsalHindered(DriverError):
+    """A release could not be rehearsed, and is not to blame for that."""
+
+
 class StateError(FleetError):
     """The state folder of a unikernel cannot be read or written; nothing was changed by us."""
 

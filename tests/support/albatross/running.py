@@ -26,6 +26,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.r
     UnikernelInfo,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.mac import derived_mac
+from ansible_collections.unikernel.fleet.tests.support.albatross import wiring
 from ansible_collections.unikernel.fleet.tests.support.albatross.images import Guest
 from ansible_collections.unikernel.fleet.tests.support.albatross.machine import Machine
 from ansible_collections.unikernel.fleet.tests.support.albatross.resources import block_names
@@ -51,6 +52,8 @@ class Running:
     """How it ended; a negative one is a signal."""
     ended: threading.Event = field(default_factory=threading.Event)
     """The process is reaped, and nothing that it started is left."""
+    wires: wiring.Wires = field(default_factory=wiring.Wires)
+    """Of a program, if its bridges are real."""
 
     @property
     def block_names(self) -> tuple[Name, ...]:
@@ -106,8 +109,14 @@ def should_restart(config: UnikernelConfig, code: int) -> bool:
 
 def start(machine: Machine, name: Name, config: UnikernelConfig, plain: bytes, guest: Guest, console: int) -> Running:
     """Start the process, with its console on that descriptor, which is ours from now on. OSError when it cannot be."""
-    process = _spawned(_command(machine, name, config, guest), console)
-    running = Running(name, config, hashlib.sha256(plain).digest(), process, stamp())
+    macs = [use.mac or mac_of(name, use) for use in config.networks]
+    wires = wiring.plug(config.networks, macs, config.arguments)
+    try:
+        process = wires.inside(lambda: _spawned(_command(machine, name, config, guest), console))
+    except OSError:
+        wires.remove()
+        raise
+    running = Running(name, config, hashlib.sha256(plain).digest(), process, stamp(), wires=wires)
     threading.Thread(target=_reap, args=(running, guest, console), daemon=True).start()
     return running
 
@@ -161,6 +170,7 @@ def _reap(running: Running, guest: Guest, console: int) -> None:
     code = running.process.wait()
     # What a guest starts ends with it: nothing of a virtual machine outlives its tender.
     _kill_session(running.process.pid)
+    running.wires.remove()
     if guest.target == "hvt" and code == -signal.SIGTERM:
         # Its tender catches the signal; solo5-spt dies of it.
         code = 1

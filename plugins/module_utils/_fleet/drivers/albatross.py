@@ -27,15 +27,15 @@ from ..images.elf import read_notes
 from ..layout import NodeLayout
 from ..model import Capabilities, Exit, Image, Instance, Release
 from . import albatross_console as console
+from .albatross_ending import POLL_S, SETTLES_WITHIN_S, destroy_for_sure
 from .albatross_place import Place, Places
 from .albatross_records import Attributed, Created, Records, attributed
 from .albatross_refusals import refusals_of_image, refusals_of_options, refusals_of_server
+from .albatross_rehearsal_label import REHEARSAL_SUFFIX, is_rehearsal
+from .albatross_rehearsals import AlbatrossRehearsals
 from .albatross_running import Running, config_of, differences, found_configuration, told, wanted
 from .protocol import Rehearsals
 
-SETTLES_WITHIN_S = 5.0
-"""After an answer was lost: the server either carries the request out about now, or never will."""
-_POLL_S = 0.05
 _NOT_KNOWN_HERE = (
     "which tenders albatross has, it tells nobody: only the start shows whether the one for this image is there"
 )
@@ -69,8 +69,8 @@ class AlbatrossDriver:
         return Capabilities(discovers=True, shared=True, details={"not_known": _NOT_KNOWN_HERE})
 
     @property
-    def rehearsals(self) -> Optional[Rehearsals]:
-        return None
+    def rehearsals(self) -> Rehearsals:
+        return AlbatrossRehearsals(self._layout, self._images, self._places, self._pause)
 
     # --- looking ---
 
@@ -156,6 +156,8 @@ class AlbatrossDriver:
             raise ReleaseRefused(f"{name}: {release} cannot run: {error} Nothing was stopped or started.") from error
         place = self._places.of(name) or Place()
         reasons = [*refusals_of_options(release.configuration, place), *refusals_of_image(release, image)]
+        if is_rehearsal(name):
+            reasons.append(f"names that end in {REHEARSAL_SUFFIX} are those of rehearsals")
         if release.running and not reasons:
             reasons = refusals_of_server(name, place, release, place.client(), name)
         if reasons:
@@ -285,7 +287,7 @@ class AlbatrossDriver:
                     f"{name}: {release} was asked for, and its answer was lost ({lost}) {SETTLES_WITHIN_S:g} s later "
                     f"{seen}."
                 ) from lost
-            self._pause(_POLL_S)
+            self._pause(POLL_S)
 
     def _keep_way_back(self, name: str, place: Place, client: Client, found: Optional[UnikernelInfo]) -> None:
         """The image of what is about to be killed, in the store: also of what somebody else put there."""
@@ -325,18 +327,7 @@ class AlbatrossDriver:
                 records.put(replace(record, ended=why))
 
     def _destroy(self, name: str, client: Client, full: Name) -> None:
-        """Until albatross lists it no more: its answers to a destroy are odd, and one may not come at all."""
-        try:
-            client.destroy(full)
-        except AnswerLost as lost:
-            give_up = time.monotonic() + SETTLES_WITHIN_S
-            while True:
-                with suppress(DriverError):
-                    if client.unikernel(full) is None:
-                        return
-                if time.monotonic() >= give_up:
-                    raise DriverError(f"{name}: it was to be destroyed, and still runs: {lost}") from lost
-                self._pause(_POLL_S)
+        destroy_for_sure(name, client, full, self._pause)
 
     def stop(self, name: str, release: int) -> Optional[Exit]:
         records = self._records(name)
@@ -400,7 +391,7 @@ class AlbatrossDriver:
 
     def _found(self, name: str) -> Optional[tuple[Place, Client, UnikernelInfo]]:
         place = self._places.of(name)
-        if place is None:
+        if place is None or is_rehearsal(name):
             return None
         client = place.client()
         info = client.unikernel(place.name(name))

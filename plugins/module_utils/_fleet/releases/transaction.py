@@ -314,7 +314,9 @@ class Transaction:
         refuse_to_forget_data(self.state)
         self._refuse_what_cannot_run(candidate)
         if self._rehearses(options):
-            rehearsal.refuse_what_cannot_be_rehearsed(self._node, self._name, candidate)
+            rehearsal.refuse_what_cannot_be_rehearsed(
+                self._node, self._name, candidate, options.checks, options.when_inconclusive
+            )
         return data.planned(self._node, self._name, self.state, candidate, options.data, trial_id)
 
     def _rehearses(self, options: TrialOptions) -> bool:
