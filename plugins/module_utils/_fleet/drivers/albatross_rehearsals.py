@@ -152,6 +152,7 @@ class AlbatrossRehearsals:
             raise RehearsalHindered(f"{self._layout.rehearsal(name)} was removed by somebody")
         place, created = begun.place, begun.created
         client, full = place.client(), place.name(created.label)
+        info: Optional[UnikernelInfo]
         try:
             config = config_of(created.running, self._images.verify(release.image).read_bytes())
         except (ImageMissing, OSError) as error:
