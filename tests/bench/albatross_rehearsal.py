@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How many requests a broken build costs on albatross that is rehearsed: a new one every 2 ms, with 80 ms to be answered.
+"""How many requests a broken build costs on albatross that is rehearsed: one every 2 ms, with 80 ms to be answered.
 
 ``python -m ansible_collections.unikernel.fleet.tests.bench.albatross_rehearsal [--times 20]``; as root. On the double
 always. On a real albatross where ALBATROSS_SOCKETS and SOLO5_IMAGES name its sockets and images for it

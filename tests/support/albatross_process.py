@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The double of albatross as a process of its own: it can be stopped, and shares no interpreter with who measures it."""
+"""The double of albatross as a process of its own: it can be stopped, and shares no interpreter with its clients."""
 
 from __future__ import annotations
 

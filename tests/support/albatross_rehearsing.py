@@ -12,18 +12,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.declaration import checks_from
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.codec import encode
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_rehearsal_label import (
     rehearsal_label,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import REHEARSAL
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import TrialOptions
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.interface_names import label_of
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.ports import quarantine_namespace_of
 from ansible_collections.unikernel.fleet.tests.support.albatross.double import Albatross
 from ansible_collections.unikernel.fleet.tests.support.albatross.images import image
 from ansible_collections.unikernel.fleet.tests.support.albatross_node import NAME, AlbatrossNode, over_sockets
 from ansible_collections.unikernel.fleet.tests.support.network_lab import BRIDGE, GUEST_V4, ip, links, namespaces
-from ansible_collections.unikernel.fleet.tests.support.rehearsing import GATEWAY, SERVICE
+from ansible_collections.unikernel.fleet.tests.support.rehearsing import GATEWAY, QUICK, SERVICE
 from ansible_collections.unikernel.fleet.tests.support.web_program import web_program
 
 QUARANTINE = "br-quarantine"
@@ -34,6 +36,12 @@ GIVEN: dict[str, Any] = {"networks": [encode(NETWORK)], "arguments": ARGUMENTS}
 
 def web_image(version: str, behaviour: str = "well") -> bytes:
     return image(web_program(version, behaviour))
+
+
+def rehearsing(timeout_s: float = 0.0, deadline_s: float = QUICK.deadline_s, **rest: Any) -> TrialOptions:
+    """It must live and answer ``/health``."""
+    checks = checks_from([{"process": {}}, {"http": f"http://{GUEST_V4}/health", "timeout": 0.5}], None)
+    return TrialOptions(timeout_s, checks, replace(QUICK, deadline_s=deadline_s), rehearse=True, **rest)
 
 
 @dataclass(frozen=True)

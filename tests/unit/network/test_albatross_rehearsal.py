@@ -22,7 +22,6 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.r
     Policy,
     UnikernelConfig,
 )
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.declaration import checks_from
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome, Verdict
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.codec import encode
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_rehearsal_label import (
@@ -41,6 +40,7 @@ from ansible_collections.unikernel.fleet.tests.support.albatross_rehearsing impo
     QUARANTINE,
     Site,
     make_quarantine,
+    rehearsing,
     site,
     web_image,
 )
@@ -54,7 +54,6 @@ from ansible_collections.unikernel.fleet.tests.support.network_lab import (
     why_not_here,
 )
 from ansible_collections.unikernel.fleet.tests.support.programs import until
-from ansible_collections.unikernel.fleet.tests.support.rehearsing import QUICK
 from ansible_collections.unikernel.fleet.tests.support.requests_without_end import Client
 
 WHY_NOT = why_not_here()
@@ -74,11 +73,6 @@ def here(lab: Lab, tmp_path: Path) -> Iterator[Site]:
     with site(tmp_path) as made:
         lab.watch_over(made.node.layout.root, NAME)
         yield made
-
-
-def rehearsing(timeout_s: float = 0.0, deadline_s: float = QUICK.deadline_s, **rest: Any) -> TrialOptions:
-    checks = checks_from([{"process": {}}, {"http": f"http://{GUEST_V4}/health", "timeout": 0.5}], None)
-    return TrialOptions(timeout_s, checks, replace(QUICK, deadline_s=deadline_s), rehearse=True, **rest)
 
 
 def declare(here: Site, version: str, behaviour: str = "well", options: TrialOptions = AT_ONCE, **given: Any) -> Change:
