@@ -20,6 +20,7 @@ from ..albatross.names import Name
 from ..albatross.records import Generation, NamedInfo, moment
 from ..albatross.tls import PORT, Tls
 from ..albatross.unix_sockets import UnixSockets
+from ..drivers.albatross_rehearsal_label import is_rehearsal
 from ..errors import DriverError, InvalidDeclaration
 
 SOCKETS_KEYS = frozenset({"sockets", "path"})
@@ -145,7 +146,8 @@ def _ask(node: AskedNode, timeout_s: float) -> Answer:
         found = client.unikernels(Name(node.path))
     except (DriverError, InvalidDeclaration) as error:
         return Answer(node.name, failure=str(error))
-    return Answer(node.name, tuple(variables_of(entry, node.name) for entry in found))
+    unikernels = (entry for entry in found if not is_rehearsal(entry.name.label))
+    return Answer(node.name, tuple(variables_of(entry, node.name) for entry in unikernels))
 
 
 def variables_of(entry: NamedInfo, node: str) -> Variables:

@@ -22,6 +22,7 @@ from ..errors import DriverError, FleetError, ImageError, ImageMissing, StateErr
 from ..model import Instance, Release, Snapshot
 from . import data, evidence, rehearsal, state as steps
 from .change import Arm, Change, TrialOptions, is_so
+from .guarding import why_unguarded
 from .kept_core import KeptCore
 from .lock import exclusive
 from .node import Node, living
@@ -279,7 +280,7 @@ class Transaction:
             timeout_s=options.timeout_s,
             checks=options.checks,
             schedule=options.schedule,
-            guarded=guarded,
+            guarded=guarded and why_unguarded(self._node, self._name) is None,
             keep=options.keep,
             hold_origin=hold_origin,
             snapshot=snapshot,
