@@ -124,7 +124,7 @@ def test_over_tls_it_is_judged_by_what_albatross_tells(albatross: Albatross, far
 def test_over_tls_checks_of_its_network_are_refused_beforehand_or_left_to_the_trial(
     albatross: Albatross, far: AlbatrossNode
 ) -> None:
-    far.declare(FIRST)
+    far.end_trial(far.declare(FIRST), PASS)
     since = far.place.client().unikernel(far.full)
     with pytest.raises(ReleaseRefused, match=r"http .*cannot be seen there .*over TLS.*rehearse_inconclusive: proceed"):
         far.declare(SECOND, options=rehearsing(OF_ITS_NETWORK))
@@ -200,6 +200,7 @@ def test_what_forbids_it_is_in_the_plan_in_check_mode_and_before_anything_is_sto
 
 def test_block_devices_are_never_shared(albatross: Albatross, here: AlbatrossNode) -> None:
     here.place.client().add_block(here.place.name("data"), 1)
+    here.end_trial(here.declare(FIRST), PASS)
     entry = planned(here, declared(here, block_devices=[{"name": "storage", "path": "data"}]))
     assert entry.action is PlanAction.UNKNOWN and "share its block devices (storage)" in entry.reason
 
@@ -234,9 +235,7 @@ def test_a_room_goes_through_json(far: AlbatrossNode) -> None:
     assert room.machine is not None and QUARANTINE in room.machine.bridges
 
 
-def test_an_albatross_that_does_not_answer_makes_its_unikernel_unknown(
-    albatross: Albatross, far: AlbatrossNode
-) -> None:
+def test_an_albatross_that_does_not_answer_is_no_room(albatross: Albatross, far: AlbatrossNode) -> None:
     albatross.stop_daemon()
     entry = planned(far, declared(far))
     assert entry.action is PlanAction.UNKNOWN

@@ -189,6 +189,7 @@ def _result(node: Node, name: str, change: Change, parameters: Mapping[str, Any]
     if not change.changed:
         after = before
     unguarded = why_nobody_guards(node, name, parameters) if change.changed else None
+    ways = _ways(parameters, unguarded)
     return {
         "changed": change.changed,
         "name": name,

@@ -29,7 +29,7 @@ def foreseen(
     told: Optional[Mapping[str, Any]],
 ) -> tuple[list[str], Optional[str]]:
     """What forbids a rehearsal of this configuration (encoded), and why no check that needs the network can be made in
-    it. ``told``: the room that the node reports; None: nothing is known, and nothing is foreseen but what needs none."""
+    it. ``told``: the room that the node reports; None: only what can be said without is foreseen."""
     if configuration.get("driver") != ALBATROSS:
         return [], None
     # Only who plans for an albatross needs the words of one.
