@@ -69,12 +69,15 @@ def _of_variable(message: str) -> str:
 
 
 def unguarded_by_choice(plan: Plan, variables_of: Callable[[str], Mapping[str, Any]]) -> Plan:
-    """The same, where it says of each trial whose guard is off that nobody guards it."""
+    """The same, where it says of each trial whose guard is off that nobody guards it, and of none that there is not."""
     entries = []
     for entry in plan.entries:
         if entry.host is not None and entry.action in CHANGING:
-            given = variables_of(entry.host).get(f"{options.PREFIX}guard")
-            if given is not None and not boolean(given, strict=False):
+            variables = variables_of(entry.host)
+            guard, timeout = (variables.get(options.PREFIX + name) for name in ("guard", "trial_timeout"))
+            if timeout is not None and float(timeout) == 0:
+                entry = replace(entry, unguarded=None)
+            elif guard is not None and not boolean(guard, strict=False):
                 entry = replace(entry, unguarded=GUARD_IS_OFF)
         entries.append(entry)
     return replace(plan, entries=tuple(entries))

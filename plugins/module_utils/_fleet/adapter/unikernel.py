@@ -191,18 +191,17 @@ def _result(node: Node, name: str, change: Change, parameters: Mapping[str, Any]
     unguarded = why_nobody_guards(node, name, parameters) if change.changed else None
     ways = _ways(parameters, unguarded)
     return {
+        # Ansible shows them by itself.
+        **({} if unguarded is None else {"warnings": [f"{name}: nobody guards its trial: {unguarded}"]}),
         "changed": change.changed,
         "name": name,
         "unguarded": unguarded,
-        "warnings": [] if unguarded is None else [f"{name}: nobody guards its trial: {unguarded}"],
         "before": before,
         "after": after,
         "inherited": list(change.proposal.inherited),
         "trial": shown_outcome(change.after, change.trial) if change.trial else None,
         "phase": change.after.phase.value,
-        "diff": diff_of(
-            name, before, after, change.proposal.inherited, parameters.get("comparison"), _ways(parameters, unguarded)
-        )
+        "diff": diff_of(name, before, after, change.proposal.inherited, parameters.get("comparison"), ways)
         if change.changed
         else {"before": "", "after": ""},
     }
