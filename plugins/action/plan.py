@@ -28,6 +28,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.dec
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.declared_trial import (
     TRIAL_VARIABLES,
     faulty_trials,
+    unguarded_by_choice,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.host_variables import variables_reader
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.node_answers import (
@@ -95,7 +96,8 @@ class ActionModule(ActionBase):
         silent = {**answers.silent_elsewhere, **answers.silent}
         made = plan(lookups.declared, builds, answers.reports, silent, arguments["remove"], arguments["ignore_silent"])
         trials = variables_reader(hostvars, self._templar, TRIAL_VARIABLES)
-        made = with_frozen(with_faults(made, faulty_trials(made, trials)), answers.frozen)
+        made = unguarded_by_choice(with_faults(made, faulty_trials(made, trials)), trials)
+        made = with_frozen(made, answers.frozen)
         if arguments["json_path"]:
             _write_json(Path(arguments["json_path"]).expanduser(), plan_data(made))
         if arguments["show"] != "nothing":

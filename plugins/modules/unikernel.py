@@ -232,6 +232,11 @@ options:
       timeout:
         description: Seconds that are waited for an answer. Left out, 30.
         type: float
+      quarantine_bridge:
+        description:
+          - A bridge with nothing on it, on the machine of albatross, for rehearsals (O(rehearse)). It has to be there
+            when albatross is started, which knows no others. Several unikernels may have the same.
+        type: str
       add_name:
         description:
           - Albatross puts C(--name=LABEL) before the arguments, as albatross-client has it do unless told otherwise.
@@ -386,6 +391,14 @@ options:
         (O(block_devices[].path)) stays in any case.
     type: bool
     default: false
+  guard:
+    description:
+      - Whether a guard on the node watches over the trial, which makes the checks and ends it whoever is gone by then.
+      - V(false) is for machines that go away with the run, as the container of a pipeline does, and where no process
+        may be left behind. Then the checks are made by who waits for the verdict (M(unikernel.fleet.liveliness)), and
+        if the run ends before its time, what is on trial stays until the next one. Such a trial is called unguarded.
+    type: bool
+    default: true
   rehearse:
     description:
       - Run a new release on a network of its own before it may be swapped in, under the addresses that it will have,
@@ -394,6 +407,8 @@ options:
       - It runs on copies of its O(block_devices), made by reflink or by LVM; what cannot be copied so is refused.
       - It needs O(networks) with addresses, root, and memory for one more instance. What cannot be rehearsed is refused
         before anything is stopped.
+      - On albatross it needs O(albatross.quarantine_bridge), and room for one more in the policy of its path. Over TLS,
+        only checks of the kinds C(process) and C(console) can be made there.
       - It takes its time besides the trial, up to O(deadline), during which the old release runs on.
     type: bool
     default: false
@@ -489,6 +504,13 @@ inherited:
   elements: str
   returned: success
   sample: [memory_mib]
+unguarded:
+  description:
+    - Why nobody is sure to end the trial, if this machine goes away or the run ends; null when its guard does, or
+      nothing is tried.
+  type: str
+  returned: success
+  sample: null
 trial:
   description: The trial that was begun; null without a change and in check mode.
   type: dict
@@ -513,7 +535,7 @@ trial:
       type: str
       sample: null
     guarded:
-      description: Whether a guard watches over the trial; null when it has ended.
+      description: Whether a guard is sure to end the trial; null when it has ended.
       type: bool
       sample: true
 phase:

@@ -28,7 +28,13 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.wai
 from ansible_collections.unikernel.fleet.tests.support import programs
 from ansible_collections.unikernel.fleet.tests.support.faults import HIT, NOT_HIT, Case, Failing, Fault
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
-from ansible_collections.unikernel.fleet.tests.support.network_lab import GUEST_V4, Lab, network_lab, why_not_here
+from ansible_collections.unikernel.fleet.tests.support.network_lab import (
+    GUEST_V4,
+    Holder,
+    Lab,
+    network_lab,
+    why_not_here,
+)
 from ansible_collections.unikernel.fleet.tests.support.real_node import (
     AT_ONCE,
     processes_of,
@@ -69,7 +75,7 @@ def _interrupted(lab: Lab, root: Path, what: str, fault: Fault, number: int) -> 
     node = real_node(root)
     _deploy(node)
     before = {instance.release: instance.identity for instance in node.inspect(node.journal(NAME).read())}
-    holder = _Holder()
+    holder = Holder()
     process = _PROCESSES.Process(target=_module, args=(root, holder.pid, BEHAVIOURS[what], fault, number))
     process.start()
     process.join(30)
@@ -77,23 +83,6 @@ def _interrupted(lab: Lab, root: Path, what: str, fault: Fault, number: int) -> 
     expected = (-signal.SIGKILL, NOT_HIT) if fault is not Fault.ERROR else (HIT, NOT_HIT)
     assert process.exitcode in expected, f"{what} at {number} ended with {process.exitcode}"
     return process.exitcode != NOT_HIT, _judged(lab, node, root, what, fault, number, before)
-
-
-class _Holder:
-    """A process in this thread's network namespace, by whose number others find that."""
-
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.close(self._write)
-            os.read(self._read, 1)
-            os._exit(0)
-        os.close(self._read)
-
-    def end(self) -> None:
-        os.close(self._write)
-        os.waitpid(self.pid, 0)
 
 
 def _judged(lab: Lab, node: Node, root: Path, what: str, fault: Fault, number: int, before: dict[int, object]) -> Case:

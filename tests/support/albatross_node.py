@@ -97,6 +97,7 @@ class AlbatrossNode:
         wanted: str = "running",
         trial_s: float = 60.0,
         reached: Callable[[str], None] = lambda step: None,
+        options: Optional[TrialOptions] = None,
         **configuration: Any,
     ) -> Change:
         given = {"driver": "albatross", "networks": [{"name": "service", "bridge": BRIDGE}], **configuration}
@@ -104,7 +105,7 @@ class AlbatrossNode:
             wanted=Wanted(wanted), image=None if octets is None else self.image(octets), configuration=given
         )
         with locked(self.node(reached), NAME, ME) as transaction:
-            return transaction.declare(declaration, TrialOptions(timeout_s=trial_s), arm=None)
+            return transaction.declare(declaration, options or TrialOptions(timeout_s=trial_s), arm=None)
 
     def end_trial(self, change: Change, verdict: Verdict) -> None:
         """As the guard and the controller do."""

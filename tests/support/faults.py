@@ -157,8 +157,8 @@ def _guard(root: Path, scenario: str, fault: Fault, number: int, port: int) -> N
     os._exit(HIT if failing.was_hit else NOT_HIT)
 
 
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload([__name__])
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([__name__])
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def cases_of(scenario: str, fault: Fault, folder: Path, every: int = 1) -> Itera
 def _interrupted(scenario: Scenario, fault: Fault, number: int, root: Path) -> tuple[bool, Case]:
     port = free_port()
     target = _guard if fault is Fault.GUARD_KILLED else _module
-    process = _PROCESSES.Process(target=target, args=(root, scenario.name, fault, number, port))
+    process = PROCESSES.Process(target=target, args=(root, scenario.name, fault, number, port))
     process.start()
     process.join(30)
     expected = (-signal.SIGKILL, NOT_HIT) if fault is not Fault.ERROR else (HIT, NOT_HIT)
@@ -213,7 +213,7 @@ def _judged(scenario: Scenario, fault: Fault, number: int, root: Path, port: int
     try:
         written = node.journal(NAME).read()
         after = guard.sweep(node, NAME)
-        lost += _wrongs(scenario, fault, node, written, after, port)
+        lost += wrongs(scenario, fault, node, written, after, port)
     except FleetError as error:
         lost.append(f"it does not come to rest: {error}")
         return Case(scenario.name, fault, number, tuple(lost), ())
@@ -224,7 +224,8 @@ def _judged(scenario: Scenario, fault: Fault, number: int, root: Path, port: int
     return Case(scenario.name, fault, number, tuple(lost), leftovers)
 
 
-def _wrongs(scenario: Scenario, fault: Fault, node: Node, written: State, after: State, port: int) -> Iterator[str]:
+def wrongs(scenario: Scenario, fault: Fault, node: Node, written: State, after: State, port: int) -> Iterator[str]:
+    """What is not as it must be after that fault, once somebody has opened it again."""
     answers = {scenario.old, scenario.new}
     if written.phase in (Phase.SWAPPING, Phase.ON_TRIAL, Phase.REVERTING) or fault is Fault.GUARD_KILLED:
         answers = {scenario.old}

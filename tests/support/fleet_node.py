@@ -134,6 +134,9 @@ class FakeRehearsals:
     def refusals(self, name: str, release: Release) -> list[str]:
         return ["it has nothing to rehearse with"] if release.configuration.working_directory == "/alone" else []
 
+    def unseen(self, name: str, release: Release) -> Optional[str]:
+        return "it is far away" if release.configuration.working_directory == "/far" else None
+
     def prepare(self, name: str, release: Release) -> None:
         make_folder(self._layout.rehearsal(name))
         self._reached("made the folder")

@@ -58,6 +58,10 @@ class NoBridge(DriverError):
     """The bridge that a release is to be on is not there, or is down: the release itself may be as good as ever."""
 
 
+class RehearsalHindered(DriverError):
+    """A release could not be rehearsed, and is not to blame for that."""
+
+
 class StateError(FleetError):
     """The state folder of a unikernel cannot be read or written; nothing was changed by us."""
 

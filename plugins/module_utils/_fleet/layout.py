@@ -81,6 +81,10 @@ class NodeLayout:
         """Held from the look whether a disk is another's to the record that it is ours."""
         return self.root / "disks.lock"
 
+    def quarantine_lock(self, bridge: str) -> Path:
+        """Held by who rehearses on a bridge that others use for that as well."""
+        return self.root / f"quarantine-{bridge}.lock"
+
     def rehearsal(self, name: str) -> Path:
         """Folder of what is being rehearsed: none of the instances, and gone with the rehearsal."""
         return self.unikernel(name) / REHEARSAL

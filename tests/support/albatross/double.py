@@ -9,8 +9,10 @@ in that folder, and with ``tls_port=0`` over TLS on a port of loopback, with cer
 are programs of this machine, see ``images``. ``python -m ...tests.support.albatross`` is the same as a process of its
 own.
 
-What it leaves out: taps (bridges are names in a file; with ``real_tenders`` images of Solo5 have them), bhyve, the
-requests of releases before 2.5, and limits of the kernel on CPUs and memory.
+Bridges are names in a file. Where there is a real one of that name too, and we are root, programs are plugged into it
+(see ``wiring``); with ``real_tenders``, images of Solo5 have taps of it.
+
+What it leaves out: bhyve, the requests of releases before 2.5, and limits of the kernel on CPUs and memory.
 """
 
 from __future__ import annotations

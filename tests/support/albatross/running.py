@@ -26,7 +26,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.r
     UnikernelInfo,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.mac import derived_mac
-from ansible_collections.unikernel.fleet.tests.support.albatross import tenders
+from ansible_collections.unikernel.fleet.tests.support.albatross import tenders, wiring
 from ansible_collections.unikernel.fleet.tests.support.albatross.faults import Fault
 from ansible_collections.unikernel.fleet.tests.support.albatross.images import Guest
 from ansible_collections.unikernel.fleet.tests.support.albatross.machine import Machine
@@ -55,6 +55,8 @@ class Running:
     """Of a real tender, as long as it is there."""
     ended: threading.Event = field(default_factory=threading.Event)
     """The process is reaped, and nothing that it started is left."""
+    wires: wiring.Wires = field(default_factory=wiring.Wires)
+    """Of a program, if its bridges are real."""
 
     @property
     def block_names(self) -> tuple[Name, ...]:
@@ -110,13 +112,17 @@ def should_restart(config: UnikernelConfig, code: int) -> bool:
 
 def start(machine: Machine, name: Name, config: UnikernelConfig, plain: bytes, guest: Guest, console: int) -> Running:
     """Start the process, with its console on that descriptor, which is ours from now on. OSError when it cannot be."""
-    taps = tenders.make_taps(config) if is_real(machine, guest) else ()
+    macs = [use.mac or mac_of(name, use) for use in config.networks]
+    real = is_real(machine, guest)
+    taps = tenders.make_taps(config) if real else ()
+    wires = wiring.Wires() if real else wiring.plug(config.networks, macs, config.arguments)
     try:
-        process = _spawned(_command(machine, name, config, guest, taps), console)
+        process = wires.inside(lambda: _spawned(_command(machine, name, config, guest, taps), console))
     except OSError:
         tenders.remove_taps(taps)
+        wires.remove()
         raise
-    running = Running(name, config, hashlib.sha256(plain).digest(), process, stamp(), taps=taps)
+    running = Running(name, config, hashlib.sha256(plain).digest(), process, stamp(), taps=taps, wires=wires)
     threading.Thread(target=_reap, args=(running, guest, console), daemon=True).start()
     return running
 
@@ -181,6 +187,7 @@ def _reap(running: Running, guest: Guest, console: int) -> None:
     _kill_session(running.process.pid)
     with suppress(Fault):
         tenders.remove_taps(running.taps)
+    running.wires.remove()
     if not running.taps and guest.target == "hvt" and code == -signal.SIGTERM:
         # Its tender catches the signal; solo5-spt dies of it.
         code = 1

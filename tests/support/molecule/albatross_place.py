@@ -25,7 +25,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.n
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import Generation
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.unix_sockets import UnixSockets
 
-VERSIONS = (1, 2, 4)
+VERSIONS = (1, 2, 4, 6)
 """Of the good builds."""
 
 
@@ -41,6 +41,7 @@ def double(folder: Path, ports: dict[str, int]) -> dict[str, Any]:
         "server_ca": certificates,
         "generation": "2.7",
         "bridge": "br-alb",
+        "quarantine": "br-quarantine",
         "tenant": "dev",
         "prefix": "",
         "shown": {name: name for name in ports},
@@ -67,6 +68,7 @@ def live(_folder: Path, ports: dict[str, int]) -> dict[str, Any]:
         "server_ca": server_ca,
         "generation": os.environ.get("ALBATROSS_GENERATION", "2.7"),
         "bridge": os.environ.get("ALBATROSS_BRIDGE", ""),
+        "quarantine": os.environ.get("ALBATROSS_QUARANTINE", ""),
         "tenant": "fleet-test",
         "prefix": "fleet-test-",
         "shown": {name: f"{name} (fleet-test-{name})" for name in ports},

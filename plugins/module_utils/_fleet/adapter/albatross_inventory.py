@@ -21,6 +21,7 @@ from ..albatross.records import Generation, NamedInfo, moment
 from ..albatross.tls import PORT, Tls
 from ..albatross.unix_sockets import UnixSockets
 from ..drivers.albatross_labels import name_of
+from ..drivers.albatross_rehearsal_label import is_rehearsal
 from ..errors import DriverError, InvalidDeclaration
 
 SOCKETS_KEYS = frozenset({"sockets", "path"})
@@ -159,7 +160,9 @@ def _ask(node: AskedNode, timeout_s: float) -> Answer:
 
 
 def _each_once(found: Sequence[NamedInfo]) -> list[NamedInfo]:
-    """A unikernel that is being cut over runs under both of its labels: then the one of its name stands for it."""
+    """A unikernel that is being cut over runs under both of its labels: then the one of its name stands for it.
+    What is only being rehearsed is none."""
+    found = [entry for entry in found if not is_rehearsal(entry.name.label)]
     named = {entry.name for entry in found}
     return [entry for entry in found if _unikernel(entry.name) == entry.name or _unikernel(entry.name) not in named]
 

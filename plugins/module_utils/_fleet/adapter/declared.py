@@ -74,6 +74,7 @@ def declaration_of(host: str, variables: Mapping[str, Any]) -> Declaration:
             retry_failed=_flag(variables, "retry_failed"),
             rehearse=_flag(variables, "rehearse"),
             path=place.path.lower() if place is not None else "",
+            quarantine_bridge=place.quarantine_bridge if place is not None else None,
         )
     except InvalidDeclaration as error:
         return Declaration(replace(declared, error=str(error)), root)

@@ -13,15 +13,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Optional
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..checks.declaration import checks_from
 from ..checks.model import Vantage
 from ..errors import FleetError, MissingLibrary
+from ..releases.guarding import GUARD_IS_OFF
 from ..releases.plan import CHANGING, Plan, PlanAction
 from ..releases.proposal import Wanted
+from ..releases.rehearsal import Inconclusive, refusals_of_checks
 from . import options
 from .unikernel import trial_options
 
@@ -38,8 +42,9 @@ _OPTIONS = (
 TRIAL_VARIABLES = tuple(option.variable for option in _OPTIONS)
 
 
-def why_no_trial(variables: Mapping[str, Any], wanted: Wanted) -> Optional[str]:
-    """What is wrong with the trial that these variables of a host declare; None when nothing is."""
+def why_no_trial(variables: Mapping[str, Any], wanted: Wanted, unseen: Optional[str] = None) -> Optional[str]:
+    """What is wrong with the trial that these variables of a host declare; None when nothing is. ``unseen``: why no
+    check that needs the network can be made in its rehearsal."""
     given = {o.name: variables[o.variable] for o in _OPTIONS if variables.get(o.variable) is not None}
     read = ArgumentSpecValidator(options.specs(_OPTIONS)).validate(given)
     if read.error_messages:
@@ -48,7 +53,11 @@ def why_no_trial(variables: Mapping[str, Any], wanted: Wanted) -> Optional[str]:
     try:
         # What the node checks and cannot be read here may be read there: the node says what is wrong with it.
         with suppress(MissingLibrary):
-            trial_options(declared, wanted)
+            trial = trial_options(declared, wanted)
+            if trial.rehearse and trial.when_inconclusive is Inconclusive.REFUSE:
+                reasons = refusals_of_checks(unseen, trial.checks)
+                if reasons:
+                    return f"it cannot be rehearsed: {'; '.join(reasons)}"
         if wanted is Wanted.RUNNING:
             checks_from(declared["checks"], declared.get("address"), Vantage.CONTROLLER)
     except FleetError as error:
@@ -62,6 +71,21 @@ def _of_variable(message: str) -> str:
     return re.sub(r"(argument|option|value of) '?(\w+)'?", rf"\1 '{options.PREFIX}\2'", told, count=1)
 
 
+def unguarded_by_choice(plan: Plan, variables_of: Callable[[str], Mapping[str, Any]]) -> Plan:
+    """The same, where it says of each trial whose guard is off that nobody guards it, and of none that there is not."""
+    entries = []
+    for entry in plan.entries:
+        if entry.host is not None and entry.action in CHANGING:
+            variables = variables_of(entry.host)
+            guard, timeout = (variables.get(options.PREFIX + name) for name in ("guard", "trial_timeout"))
+            if timeout is not None and float(timeout) == 0:
+                entry = replace(entry, unguarded=None)
+            elif guard is not None and not boolean(guard, strict=False):
+                entry = replace(entry, unguarded=GUARD_IS_OFF)
+        entries.append(entry)
+    return replace(plan, entries=tuple(entries))
+
+
 def faulty_trials(plan: Plan, variables_of: Callable[[str], Mapping[str, Any]]) -> dict[str, str]:
     """By host, what is wrong with the trials that the plan's changes would begin."""
     faults = {}
@@ -70,7 +94,7 @@ def faulty_trials(plan: Plan, variables_of: Callable[[str], Mapping[str, Any]]) 
             continue
         wanted = Wanted.STOPPED if entry.action is PlanAction.STOP else Wanted.RUNNING
         try:
-            fault = why_no_trial(variables_of(entry.host), wanted)
+            fault = why_no_trial(variables_of(entry.host), wanted, entry.unseen)
         except FleetError as error:
             fault = str(error)
         if fault is not None:

@@ -102,6 +102,7 @@ CONFIGURATION = (
             Option("server_certificate", "path"),
             Option("generation", choices=("2.5", "2.6", "2.7")),
             Option("timeout", "float"),
+            Option("quarantine_bridge"),
             Option("add_name", "bool"),
         ),
     ),
@@ -169,6 +170,7 @@ TRIAL = (
     Option("snapshot", choices=("reflink", "lvm", "copy", "hook")),
     Option("snapshot_hook", "path"),
     Option("remove_data", "bool", default=False),
+    Option("guard", "bool", default=True),
     Option("rehearse", "bool", default=False),
     Option("rehearse_inconclusive", default="refuse", choices=("refuse", "proceed")),
 )

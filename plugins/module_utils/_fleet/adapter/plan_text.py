@@ -66,6 +66,10 @@ def _entry_lines(entry: PlanEntry) -> Iterator[str]:
         yield f"    {change.name}: {_value(change.before)} -> {_value(change.after)}"
     if entry.rehearsed:
         yield "    rehearsed on a network of its own before it is swapped in"
+        if entry.unseen:
+            yield f"    only whether it lives and what it says is seen there: {entry.unseen}"
+    if entry.unguarded:
+        yield f"    unguarded: {entry.unguarded}"
     for drift in entry.drift:
         yield f"    drift: {drift}"
     if entry.inherited:

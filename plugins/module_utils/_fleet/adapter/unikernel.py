@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from ..checks.declaration import checks_from
 from ..checks.model import CheckSpec, Schedule, Vantage
@@ -21,6 +21,7 @@ from ..layout import NodeLayout
 from ..model import Abi, BuildReference, Device, Image, SnapshotMethod, checked_name, checked_sha256
 from ..releases.change import Change, TrialOptions
 from ..releases.data import DataOptions
+from ..releases.guarding import GUARD_IS_OFF, why_unguarded
 from ..releases.node import Node, local_node
 from ..releases.proposal import Declaration, Wanted
 from ..releases.rehearsal import Inconclusive
@@ -69,7 +70,8 @@ def declare(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         with locked(node, name, holder_from(parameters), parameters["lock_timeout"]) as transaction:
             if place is not None:
                 Places(layout, {name: place}).write(name)
-            change = transaction.declare(declaration, trial, functools.partial(arm, node.layout))
+            guard = functools.partial(arm, node.layout) if parameters["guard"] else None
+            change = transaction.declare(declaration, trial, guard)
     return _result(node, name, change, parameters)
 
 
@@ -186,20 +188,33 @@ def _result(node: Node, name: str, change: Change, parameters: Mapping[str, Any]
     after = shown_release(change.before, change.proposal.candidate)
     if not change.changed:
         after = before
+    unguarded = why_nobody_guards(node, name, parameters) if change.changed else None
+    ways = _ways(parameters, unguarded)
     return {
+        # Ansible shows them by itself.
+        **({} if unguarded is None else {"warnings": [f"{name}: nobody guards its trial: {unguarded}"]}),
         "changed": change.changed,
         "name": name,
+        "unguarded": unguarded,
         "before": before,
         "after": after,
         "inherited": list(change.proposal.inherited),
         "trial": shown_outcome(change.after, change.trial) if change.trial else None,
         "phase": change.after.phase.value,
-        "diff": diff_of(name, before, after, change.proposal.inherited, parameters.get("comparison"), _ways(parameters))
+        "diff": diff_of(name, before, after, change.proposal.inherited, parameters.get("comparison"), ways)
         if change.changed
         else {"before": "", "after": ""},
     }
 
 
-def _ways(parameters: Mapping[str, Any]) -> list[str]:
+def why_nobody_guards(node: Node, name: str, parameters: Mapping[str, Any]) -> Optional[str]:
+    """Why nobody is sure to end the trial that these parameters begin; None where somebody is, or there is none."""
+    if not trial_options(parameters, Wanted(parameters["state"])).timeout_s:
+        return None
+    return why_unguarded(node, name) if parameters["guard"] else GUARD_IS_OFF
+
+
+def _ways(parameters: Mapping[str, Any], unguarded: Optional[str]) -> list[str]:
     rehearses = parameters["rehearse"] and parameters["state"] == Wanted.RUNNING.value
-    return ["way: rehearsed on a network of its own before it is swapped in"] if rehearses else []
+    ways = ["way: rehearsed on a network of its own before it is swapped in"] if rehearses else []
+    return ways + ([] if unguarded is None else [f"way: unguarded: {unguarded}"])

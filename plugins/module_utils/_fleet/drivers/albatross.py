@@ -30,6 +30,8 @@ from .albatross_place import Place, Places
 from .albatross_records import Attributed, Created, Records, attributed, not_ours
 from .albatross_refusals import refusals_of_image, refusals_of_options, refusals_of_server
 from .albatross_running import found_configuration, told
+from .albatross_rehearsal_label import REHEARSAL_SUFFIX, is_rehearsal
+from .albatross_rehearsals import AlbatrossRehearsals
 from .protocol import Rehearsals
 
 _NOT_KNOWN_HERE = (
@@ -60,8 +62,8 @@ class AlbatrossDriver:
         )
 
     @property
-    def rehearsals(self) -> Optional[Rehearsals]:
-        return None
+    def rehearsals(self) -> Rehearsals:
+        return AlbatrossRehearsals(self._layout, self._images, self._places, self._pause)
 
     # --- looking ---
 
@@ -156,6 +158,8 @@ class AlbatrossDriver:
         unready = beside.why_no_ready_check(release.configuration)
         if unready is not None and beside.waits_for_console(release.configuration):
             reasons.append(unready)
+        if is_rehearsal(name):
+            reasons.append(f"names that end in {REHEARSAL_SUFFIX} are those of rehearsals")
         if release.running and not reasons:
             creations = self._creations(name, place)
             there = creations.there(labels_of(name))
@@ -260,7 +264,7 @@ class AlbatrossDriver:
     def _found(self, name: str) -> Optional[tuple[Place, str, UnikernelInfo]]:
         """Under its name; or under its second label, where all that was known of it here was lost."""
         place = self._places.of(name)
-        if place is None:
+        if place is None or is_rehearsal(name):
             return None
         client = place.client()
         for label in labels_of(name):

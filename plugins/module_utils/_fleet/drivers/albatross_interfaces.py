@@ -39,6 +39,16 @@ def refusals_of_interfaces(place: Place, bridges: Sequence[str], interfaces: Pat
     ]
 
 
+def sees_others(place: Place) -> bool:
+    """Whether it is known that what listens for albatross' requests has other interfaces than we."""
+    pid = _listener(place)
+    if pid is None:
+        return False
+    with suppress(OSError):
+        return _is_albatross(pid) and not os.path.samefile(f"/proc/{pid}/ns/net", "/proc/self/ns/net")
+    return False
+
+
 def _listener(place: Place) -> Optional[int]:
     """Who listens for albatross' requests: the kernel knows, where it is Linux."""
     path = os.path.join(place.sockets or SOCKETS, "vmmd.sock")
@@ -54,6 +64,9 @@ def _sees_our_interfaces(pid: Optional[int]) -> bool:
     if pid is None:
         return False
     with suppress(OSError):
-        name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
-        return name in DAEMONS and os.path.samefile(f"/proc/{pid}/ns/net", "/proc/self/ns/net")
+        return _is_albatross(pid) and os.path.samefile(f"/proc/{pid}/ns/net", "/proc/self/ns/net")
     return False
+
+
+def _is_albatross(pid: int) -> bool:
+    return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip() in DAEMONS

@@ -24,6 +24,7 @@ from ..albatross.records import Generation
 from ..durable import make_folder, write_durably
 from ..errors import DriverError, InvalidDeclaration
 from ..layout import NodeLayout
+from ..runtime.ports import BRIDGE_PATTERN
 
 # What talks to albatross is imported when it is talked to: every node reads its places, and few have any.
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Place:
     generation: Generation = Generation.V2_7
     timeout_s: float = 30.0
     """For an answer, from the end of the request: albatross itself may never give one."""
+    quarantine_bridge: Optional[str] = None
+    """A bridge with nothing on it, that albatross knows, for rehearsals."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -128,6 +131,11 @@ def place_from(given: Mapping[str, Any]) -> Place:
         # The guard works in "/" and a module somewhere else.
         if file is not None and not os.path.isabs(file):
             raise InvalidDeclaration(f"albatross: {file!r} has to be an absolute path. Nothing was changed.")
+    if place.quarantine_bridge is not None and not BRIDGE_PATTERN.fullmatch(place.quarantine_bridge):
+        raise InvalidDeclaration(
+            f"albatross: quarantine_bridge is {place.quarantine_bridge!r:.40}, which is no name of a bridge. Nothing "
+            "was changed."
+        )
     if not 0 < place.port < 65536:
         raise InvalidDeclaration(f"albatross: there is no port {place.port}.")
     if not 0 < place.timeout_s <= LONGEST_TIMEOUT_S:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Optional
 
 from ..albatross.client import Client
 from ..albatross.names import LABEL, ROOT
@@ -114,9 +115,17 @@ def refusals_of_policies(
     own = by_path.get(path)
     machine = by_path.get(())
     others = [one for one in neighbours if (one.name.path, one.name.label) != (path, label)]
+    used = sum(one.info.memory_mib for one in others)
+    return refusals_of_two_policies(running, path, own, machine, len(others), used)
+
+
+def refusals_of_two_policies(
+    running: Running, path: tuple[str, ...], own: Optional[Policy], machine: Optional[Policy], others: int, used: int
+) -> list[str]:
+    """The same from the two policies themselves; ``used``: MiB of memory of the ``others`` that run."""
     reasons = []
     if own is not None:
-        reasons += _refusals_of_room(running, own, others, "the policy of its path" if path else "albatross")
+        reasons += _refusals_of_room(running, own, others, used, "the policy of its path" if path else "albatross")
     if own is not None and path:
         reasons += _refusals_of_kinds(running, own, "the policy of its path")
     if machine is not None:
@@ -125,11 +134,10 @@ def refusals_of_policies(
     return reasons
 
 
-def _refusals_of_room(running: Running, policy: Policy, others: Sequence[NamedInfo], whose: str) -> list[str]:
+def _refusals_of_room(running: Running, policy: Policy, others: int, used: int, whose: str) -> list[str]:
     reasons = []
-    if len(others) + 1 > policy.unikernels:
-        reasons.append(f"{whose} allows {policy.unikernels} unikernels, and {len(others)} others run")
-    used = sum(one.info.memory_mib for one in others)
+    if others + 1 > policy.unikernels:
+        reasons.append(f"{whose} allows {policy.unikernels} unikernels, and {others} others run")
     if used + running.memory_mib > policy.memory_mib:
         reasons.append(
             f"{whose} allows {policy.memory_mib} MiB of memory, {used} MiB are used by others, and it needs "

@@ -67,6 +67,9 @@ class ProcessRehearsals:
             *why_no_copies(self._layout, name, release),
         ]
 
+    def unseen(self, name: str, release: Release) -> None:
+        """What has no network, or none that can be looked onto, is refused."""
+
     def _refusals_of_addresses(self, name: str, release: Release) -> list[str]:
         try:
             if any(looking_addresses(p.addresses, bridge(p.bridge).addresses) for p in self._ports(name, release)):

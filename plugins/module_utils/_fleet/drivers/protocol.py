@@ -24,14 +24,18 @@ class Rehearsals(Protocol):
     def refusals(self, name: str, release: Release) -> list[str]:
         """What forbids to rehearse a release that could run here, in clauses; nothing was begun."""
 
+    def unseen(self, name: str, release: Release) -> Optional[str]:
+        """Why no check that needs the network can be made of it there, in a clause; None: all can."""
+
     def prepare(self, name: str, release: Release) -> None:
         """Make the place. DriverError: that is not the release's fault."""
 
     def start(self, name: str, release: Release) -> None:
-        """Start it there. DriverError when it does not start."""
+        """Start it there. DriverError when it does not start; RehearsalHindered when that is not its fault."""
 
     def inside(self, name: str, work: Callable[[], T]) -> T:
-        """What ``work`` returns, done from where its network leads to, and nothing else is reached."""
+        """What ``work`` returns, done from where its network leads to, and nothing else is reached; from here, where
+        it is :meth:`unseen`."""
 
     def inspect(self, name: str, release: Release) -> Optional[Instance]:
         """What is being rehearsed, as it is now; None when nothing was started."""

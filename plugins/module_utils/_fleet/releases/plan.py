@@ -21,6 +21,7 @@ from ..model import Configuration, secret_fields
 from ..runtime.mac import derived_mac
 from ..sources.protocol import Lookup
 from .fingerprint import absent, fingerprint_from_parts, public_part, secrets_digests
+from .plan_rehearsals import foreseen
 from .proposal import Wanted, merged
 
 UNKNOWN_NODE = "?"
@@ -77,6 +78,8 @@ class Declared:
     """Whatever is swapped in is rehearsed first."""
     path: str = ""
     """On albatross. It is part of the name from which MACs are derived."""
+    quarantine_bridge: Optional[str] = None
+    """On albatross, for rehearsals."""
     error: Optional[str] = None
     """Why its declaration cannot be read."""
 
@@ -112,6 +115,10 @@ class PlanEntry:
     moved_from: Optional[str] = None
     rehearsed: bool = False
     """It is rehearsed before it is swapped in."""
+    unseen: Optional[str] = None
+    """Why no check that needs the network can be made in its rehearsal; None: all can, as far as is known."""
+    unguarded: Optional[str] = None
+    """Why nobody is sure to end its trial; None: its guard is."""
 
 
 @dataclass(frozen=True)
@@ -331,6 +338,12 @@ def _compared(
     action, reason, moved_from = _decided(
         one, report, release, sha256, target == present, changes, drift, elsewhere, target
     )
+    rehearsed = one.rehearse and one.wanted is Wanted.RUNNING and action in SWAPPING_IN
+    unseen: Optional[str] = None
+    if rehearsed:
+        forbidden, unseen = foreseen(one.name, one.path, one.quarantine_bridge, public, report.get("rehearsal_room"))
+        if forbidden:
+            return _unknown(one, f"it cannot be rehearsed on {one.node}: {'; '.join(forbidden)}", release)
     trial = report.get("trial")
     if trial is not None and action in CHANGING:
         reason += f"; a trial is open there, held by {trial['holder']['who']} since {trial['begun_at']}"
@@ -348,7 +361,9 @@ def _compared(
         inherited=_inherited(one, public, digests, salt) if release else (),
         drift=drift,
         moved_from=moved_from,
-        rehearsed=one.rehearse and one.wanted is Wanted.RUNNING and action in SWAPPING_IN,
+        rehearsed=rehearsed,
+        unseen=unseen,
+        unguarded=report.get("unguarded") if action in CHANGING else None,
     )
 
 

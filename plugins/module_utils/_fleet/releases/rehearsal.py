@@ -11,17 +11,18 @@ Nothing here writes the journal; the transaction does, before and after. What a 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Optional
 
-from ..checks.model import CheckResult, Outcome, Verdict
+from ..checks.model import CheckResult, CheckSpec, Outcome, Verdict
 from ..checks.protocol import Surroundings
 from ..codec import decode
 from ..drivers.equipment import RELEASE
 from ..drivers.protocol import Rehearsals
-from ..errors import DriverError, FleetError, ReleaseRefused
+from ..errors import DriverError, FleetError, RehearsalHindered, ReleaseRefused
 from ..model import Instance, Release
 from . import evidence
 from .kept_core import KeptCore
@@ -57,7 +58,13 @@ class Rehearsed:
         )
 
 
-def refuse_what_cannot_be_rehearsed(node: Node, name: str, release: Optional[Release]) -> None:
+def refuse_what_cannot_be_rehearsed(
+    node: Node,
+    name: str,
+    release: Optional[Release],
+    checks: Sequence[CheckSpec] = (),
+    when_inconclusive: Inconclusive = Inconclusive.REFUSE,
+) -> None:
     """ReleaseRefused, with all that forbids the rehearsal; the release may otherwise run here."""
     if release is None or not release.running:
         return
@@ -66,11 +73,31 @@ def refuse_what_cannot_be_rehearsed(node: Node, name: str, release: Optional[Rel
         reasons = [f"the driver {release.configuration.driver} has no network of its own to offer"]
     else:
         reasons = rehearsals.refusals(name, release)
+        if not reasons and when_inconclusive is Inconclusive.REFUSE:
+            reasons = refusals_of_checks(rehearsals.unseen(name, release), checks)
     if reasons:
         raise ReleaseRefused(
             f"{name}: {release} cannot be rehearsed on this node: {'; '.join(reasons)}. Nothing was stopped or "
             "started. Mend that, or leave rehearse out."
         )
+
+
+def refusals_of_checks(unseen: Optional[str], checks: Sequence[CheckSpec]) -> list[str]:
+    """What a rehearsal would be refused for after it was made; ``unseen``: why no check of its network can be made."""
+    left_out = [] if unseen is None else [spec.name for spec in checks if spec.required and not _of_itself(spec)]
+    if not left_out:
+        return []
+    return [
+        f"{', '.join(left_out)} cannot be seen there ({unseen}), and only whether it lives and what it says can (say "
+        "rehearse_inconclusive: proceed to leave the rest to the trial)"
+    ]
+
+
+def _of_itself(spec: CheckSpec) -> bool:
+    """Whether a check looks at the instance, and not at what its network leads to."""
+    from ..checks.registry import CHECKS  # with every kind of check
+
+    return CHECKS[spec.kind].node_only
 
 
 def rehearse(node: Node, name: str, trial: Trial) -> Rehearsed:
@@ -100,21 +127,26 @@ def _held(node: Node, rehearsals: Rehearsals, name: str, release: Release, trial
     node.reached("before the rehearsal is started")
     try:
         rehearsals.start(name, release)
+    except RehearsalHindered:
+        raise
     except DriverError as error:
         verdict = Verdict(Outcome.FAIL, f"it could not be started: {error}")
         return Rehearsed(verdict, _console(rehearsals, name, release))
     from ..checks.schedule import run_checks  # with every kind of check: only who makes checks needs it
 
     node.reached("before the checks of the rehearsal")
+    unseen = rehearsals.unseen(name, release)
+    checks = trial.checks if unseen is None else tuple(spec for spec in trial.checks if _of_itself(spec))
     verdict = rehearsals.inside(
-        name, lambda: run_checks(trial.checks, trial.schedule, _surroundings(rehearsals, name, release))
+        name, lambda: run_checks(checks, trial.schedule, _surroundings(rehearsals, name, release))
     )
     instance = rehearsals.inspect(name, release)
     node.reached("after the checks of the rehearsal")
     core = None
     if instance is None or not instance.alive:
         core = evidence.core_of(node.layout, name, trial, lambda: rehearsals.core(name))
-    return Rehearsed(judged(verdict, instance), _console(rehearsals, name, release), instance, core)
+    verdict = lessened(judged(verdict, instance), unseen, trial.checks)
+    return Rehearsed(verdict, _console(rehearsals, name, release), instance, core)
 
 
 def end(node: Node, name: str, release: Optional[Release] = None) -> None:
@@ -155,11 +187,20 @@ def judged(verdict: Verdict, instance: Optional[Instance]) -> Verdict:
     return Verdict(Outcome.INCONCLUSIVE, reason, verdict.duration_s, verdict.results)
 
 
+def lessened(verdict: Verdict, unseen: Optional[str], checks: Sequence[CheckSpec]) -> Verdict:
+    """A pass without the required checks that could not be made there shows less than a pass."""
+    left_out = [] if unseen is None else [spec.name for spec in checks if spec.required and not _of_itself(spec)]
+    if verdict.outcome is not Outcome.PASS or not left_out:
+        return verdict
+    reason = f"it lives, and {', '.join(left_out)} could not be seen there: {unseen}"
+    return Verdict(Outcome.INCONCLUSIVE, reason, verdict.duration_s, verdict.results, verdict.instance)
+
+
 def _how_it_ended(instance: Optional[Instance]) -> str:
     if instance is None:
         return "it was not there any more"
     if instance.alive:
-        return str(instance.unreachable)
+        return str(instance.unreachable or f"it was changed: {instance.altered}")
     return f"it ended: {instance.exit.meaning if instance.exit is not None else 'nobody saw how'}"
 
 

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from ..codec import encode
+from ..drivers.albatross_place import Place
 from ..errors import FleetError, Inhibited
 from ..model import Instance, Release
 from .fingerprint import secrets_digests
+from .guarding import why_unguarded
 from .node import Node, living
 from .state import Phase, State, Trial
 
@@ -34,10 +36,34 @@ def node_report(
     if names is None and node.places is not None:
         # What an albatross may run and nobody has deployed yet has no folder here.
         wanted = sorted({*wanted, *node.places.declared})
+    rooms = Rooms(node)
     return {
-        "unikernels": {name: report(node, name, history_lines, console_lines) for name in wanted},
+        "unikernels": {name: rooms.added_to(report(node, name, history_lines, console_lines)) for name in wanted},
         "node": {"inhibited": _inhibited(node), "boot_id": node.clock.boot_id()},
     }
+
+
+class Rooms:
+    """What albatrosses have room for beside what runs: for plans, of those that are declared with a quarantine bridge,
+    and each asked once."""
+
+    def __init__(self, node: Node) -> None:
+        self._places = node.places.declared if node.places is not None else {}
+        self._found: dict[Place, dict[str, Any]] = {}
+
+    def added_to(self, told: dict[str, Any]) -> dict[str, Any]:
+        """The report of a unikernel with it; unknown where its albatross does not tell."""
+        place = self._places.get(told["name"])
+        if place is None or place.quarantine_bridge is None or not told["known"]:
+            return told
+        if place not in self._found:
+            from ..drivers.albatross_rehearsal_room import room_of
+
+            try:
+                self._found[place] = encode(room_of(place, place.client()))
+            except FleetError as error:
+                return {"name": told["name"], "known": False, "error": str(error)}
+        return {**told, "rehearsal_room": self._found[place]}
 
 
 def _inhibited(node: Node) -> Optional[str]:
@@ -72,6 +98,7 @@ def report(node: Node, name: str, history_lines: int = 0, console_lines: int = 0
         "held": [encode(hold) for hold in state.held],
         "drift": list(drift(node, state, what_runs)),
         "salt": state.salt,
+        "unguarded": why_unguarded(node, name),
     }
     if current is None and state.phase is Phase.STABLE:
         try:

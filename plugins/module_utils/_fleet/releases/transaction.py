@@ -22,6 +22,7 @@ from ..errors import DriverError, FleetError, ImageError, ImageMissing, NoBridge
 from ..model import Instance, Release, Snapshot
 from . import data, evidence, rehearsal, state as steps
 from .change import Arm, Change, TrialOptions, is_so
+from .guarding import why_unguarded
 from .kept_core import KeptCore
 from .lock import exclusive
 from .node import Node, living
@@ -280,7 +281,7 @@ class Transaction:
             timeout_s=options.timeout_s,
             checks=options.checks,
             schedule=options.schedule,
-            guarded=guarded,
+            guarded=guarded and why_unguarded(self._node, self._name) is None,
             keep=options.keep,
             hold_origin=hold_origin,
             snapshot=snapshot,
@@ -315,7 +316,9 @@ class Transaction:
         refuse_to_forget_data(self.state)
         self._refuse_what_cannot_run(candidate)
         if self._rehearses(options):
-            rehearsal.refuse_what_cannot_be_rehearsed(self._node, self._name, candidate)
+            rehearsal.refuse_what_cannot_be_rehearsed(
+                self._node, self._name, candidate, options.checks, options.when_inconclusive
+            )
         return data.planned(self._node, self._name, self.state, candidate, options.data, trial_id)
 
     def _rehearses(self, options: TrialOptions) -> bool:

@@ -30,11 +30,7 @@ def quarantine(root: str, name: str, release: Union[int, str], ports: Sequence[P
     It is removed with the instance's other interfaces (``network.remove``), or by :func:`lift`.
     """
     namespace = quarantine_namespace_of(root, name, release)
-    remove_namespace(namespace)
-    run("netns", "add", namespace)
-    set_kernel_parameters({"ipv6/conf/default/accept_dad": "0", "ipv6/conf/default/accept_ra": "0"}, namespace)
-    # It is nobody's way to anywhere; a new namespace may have inherited the machine's forwarding.
-    set_kernel_parameters({"ipv4/ip_forward": "0", "ipv6/conf/all/forwarding": "0"}, namespace)
+    make_secluded(namespace)
     for index, port in enumerate(ports):
         on = bridge(port.bridge)
         wire, near = _names(root, name, release, port)
@@ -42,8 +38,17 @@ def quarantine(root: str, name: str, release: Union[int, str], ports: Sequence[P
         run_batch(_wiring(port, on, wire, near, f"look{index}", namespace, label))
         set_kernel_parameters({f"ipv6/conf/{link}/disable_ipv6": "1" for link in (wire, near)})
         run_batch([("link", "set", "dev", link, "up") for link in (wire, near)])
-        run_batch(_looking(port, on, f"look{index}", port.gateway if as_gateway else None), namespace)
+        run_batch(looking(port, on, f"look{index}", port.gateway if as_gateway else None), namespace)
     return namespace
+
+
+def make_secluded(namespace: str) -> None:
+    """An empty network namespace from which nothing is forwarded, made afresh."""
+    remove_namespace(namespace)
+    run("netns", "add", namespace)
+    set_kernel_parameters({"ipv6/conf/default/accept_dad": "0", "ipv6/conf/default/accept_ra": "0"}, namespace)
+    # It is nobody's way to anywhere; a new namespace may have inherited the machine's forwarding.
+    set_kernel_parameters({"ipv4/ip_forward": "0", "ipv6/conf/all/forwarding": "0"}, namespace)
 
 
 def lift(root: str, name: str, release: int, ports: Sequence[Port]) -> None:
@@ -75,7 +80,8 @@ def _wiring(port: Port, on: Bridge, wire: str, near: str, far: str, namespace: s
     ]
 
 
-def _looking(port: Port, on: Bridge, far: str, gateway: Optional[str]) -> list[Command]:
+def looking(port: Port, on: Bridge, far: str, gateway: Optional[str]) -> list[Command]:
+    """The lines that make the far end a neighbour of the guest, in the namespace that it lies in."""
     lines: list[Command] = [("link", "set", "dev", "lo", "up"), ("link", "set", "dev", far, "up")]
     for address in looking_addresses(port.addresses, on.addresses, gateway):
         version = ipaddress.ip_interface(address).version

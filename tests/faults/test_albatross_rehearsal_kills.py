@@ -1,0 +1,139 @@
+# Copyright (c) 2026, the unikernel.fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rehearsals on albatross that are cut short: each step of one fails, or its process is killed there, on real bridges.
+
+What serves goes on serving as it was started, and the next one to open the unikernel leaves nothing of the rehearsal:
+not on albatross, not on the bridges, not on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import albatross_rehearsals
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_place import Place
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.waiter import enter_network_namespace
+from ansible_collections.unikernel.fleet.tests.support.albatross_faults import interrupting
+from ansible_collections.unikernel.fleet.tests.support.albatross_node import NAME, AlbatrossNode
+from ansible_collections.unikernel.fleet.tests.support.albatross_rehearsing import (
+    GIVEN,
+    Site,
+    rehearsing,
+    site,
+    web_image,
+)
+from ansible_collections.unikernel.fleet.tests.support.faults import HIT, NOT_HIT, PROCESSES, Case, Failing, Fault
+from ansible_collections.unikernel.fleet.tests.support.network_lab import GUEST_V4, Holder, network_lab, why_not_here
+from ansible_collections.unikernel.fleet.tests.support.real_node import AT_ONCE, within
+from ansible_collections.unikernel.fleet.tests.support.requests_without_end import Client
+
+WHY_NOT = why_not_here()
+pytestmark = [pytest.mark.skipif(bool(WHY_NOT), reason=f"a real bridge: {WHY_NOT}")]
+MOST_STEPS = 60
+BEHAVIOURS = {"a good build": "well", "a broken build": "crash"}
+
+
+def _module(root: Path, place: Place, holder: int, behaviour: str, fault: Fault, number: int) -> None:
+    """A change from its rehearsal to its confirmation, in the lab's network."""
+    enter_network_namespace(f"/proc/{holder}/ns/net")
+    failing = Failing(fault, number, enabled=True)
+    interrupting(failing)
+    for name in ("look_onto", "look_away"):
+        setattr(albatross_rehearsals, name, _around(getattr(albatross_rehearsals, name), name, failing))
+    with suppress(FleetError):
+        AlbatrossNode(root, place).declare(
+            web_image("v2", behaviour), options=rehearsing(deadline_s=2.0), reached=failing, **GIVEN
+        )
+    os._exit(HIT if failing.was_hit else NOT_HIT)
+
+
+def _around(what: Callable[..., object], name: str, failing: Failing) -> Callable[..., object]:
+    def done(*arguments: object) -> object:
+        failing(f"before {name}")
+        result = what(*arguments)
+        failing(f"after {name}")
+        return result
+
+    return done
+
+
+def _interrupted(here: Site, what: str, fault: Fault, number: int) -> tuple[bool, Case]:
+    here.node.declare(web_image("v1"), options=AT_ONCE, **GIVEN)
+    before = here.node.place.client().unikernel(here.node.full)
+    assert before is not None
+    holder = Holder()
+    place, root = here.node.place, here.node.layout.root
+    process = PROCESSES.Process(target=_module, args=(root, place, holder.pid, BEHAVIOURS[what], fault, number))
+    process.start()
+    process.join(60)
+    holder.end()
+    expected = (-signal.SIGKILL, NOT_HIT) if fault is not Fault.ERROR else (HIT, NOT_HIT)
+    assert process.exitcode in expected, f"{what} at {number} ended with {process.exitcode}"
+    return process.exitcode != NOT_HIT, _judged(here, what, fault, number, before.started)
+
+
+def _judged(here: Site, what: str, fault: Fault, number: int, before: object) -> Case:
+    """As the guard finds it."""
+    node, lost = here.node.node(), []
+    written = node.journal(NAME).read()
+    after = guard.sweep(node, NAME)
+    info = here.node.place.client().unikernel(here.node.full)
+    if after.phase is not Phase.STABLE or after.current is None or info is None:
+        lost.append(f"it is {after.phase.value}, and {info} runs")
+    elif info.digest.hex() != after.current.image.sha256:
+        lost.append("another image runs than the current release's")
+    untouched = written.phase is Phase.REHEARSING or BEHAVIOURS[what] != "well"
+    if untouched and (info is None or info.started != before):
+        lost.append("what served was started again")
+    expected = b"v1" if after.current is None or after.current.number == 1 else b"v2"
+    if not within(5.0, lambda: _answer() == expected):
+        lost.append(f"{_answer()!r} answers instead of {expected!r}")
+    if after.held and fault is Fault.MODULE_KILLED and written.phase is Phase.REHEARSING:
+        lost.append(f"it is held, and nobody saw why: {after.held[0].reason}")
+    left = here.traces()
+    full = here.node.place.name(None)
+    listed = [str(one.name) for one in here.node.place.client().unikernels(full)]
+    left += [] if listed == [str(here.node.full)] else [f"albatross lists {listed}"]
+    return Case(f"albatross: rehearsal of {what}", fault, number, tuple(lost), tuple(left))
+
+
+def _answer() -> bytes:
+    with Client(GUEST_V4, every_s=0.05, limit_s=0.5) as client:
+        within(0.5, lambda: any(request.outcome for request in client.requests))
+    return next((request.body for request in client.requests if request.outcome == "ok"), b"")
+
+
+def cases_of(what: str, fault: Fault, folder: Path) -> Iterator[Case]:
+    for number in range(MOST_STEPS):
+        with network_lab() as lab, site(folder / str(number)) as here:
+            lab.watch_over(here.node.layout.root, NAME)
+            hit, case = _interrupted(here, what, fault, number)
+        yield case
+        if not hit:
+            return
+    raise AssertionError(f"{what} has more than {MOST_STEPS} steps")
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR, Fault.MODULE_KILLED], ids=lambda fault: fault.value)
+@pytest.mark.parametrize("what", BEHAVIOURS)
+@pytest.mark.long
+def test_a_rehearsal_that_is_cut_short_leaves_what_serves_alone_and_nothing_of_itself(
+    what: str, fault: Fault, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    cases = list(cases_of(what, fault, tmp_path))
+    record_property("cases", len(cases))
+    record_property("lost", sum(bool(case.lost) for case in cases))
+    record_property("leftovers", sum(bool(case.leftovers) for case in cases))
+    assert len(cases) >= 10
+    assert not [str(case) for case in cases if case.lost or case.leftovers]
