@@ -5,10 +5,10 @@
 """The scenarios of the client against a real albatross.
 
 ``ALBATROSS_SOCKETS`` names the folder of its sockets, ``ALBATROSS_TLS`` its endpoint: ``address:port,SERVER_CA,CA,KEY``
-(files in PEM: the server's CA, ours with those above it, and its key). ``SOLO5_IMAGES`` is the folder of the images
-``v1`` and ``v2``, for ``ALBATROSS_TARGET`` (``hvt``, or ``spt``). ``ALBATROSS_GENERATION`` is the server's (2.7). The unikernels are on ``ALBATROSS_BRIDGE``, or on the
-first bridge that the root's policy names, are called ``fleet-test-...``, and are destroyed in the end. No other
-unikernel is touched.
+(files in PEM: the server's CA, ours with those above it, and its key), ``ALBATROSS_GENERATION`` its generation (2.7).
+``SOLO5_IMAGES`` is the folder of the images ``v1`` and ``v2``, for ``ALBATROSS_TARGET`` (``hvt``, or ``spt``). The
+unikernels are on ``ALBATROSS_BRIDGE``, or on the first bridge that the root's policy names, are called
+``fleet-test-...``, and are destroyed in the end. No other unikernel is touched.
 """
 
 from __future__ import annotations
