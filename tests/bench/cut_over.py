@@ -6,6 +6,8 @@
 
 ``python -m ansible_collections.unikernel.fleet.tests.bench.cut_over [--swaps 50]``; as root. Programs in network
 namespaces always; Solo5's spt tender where SOLO5_BIN and SOLO5_IMAGES name its programs and images.
+
+The first row of each kind has no swap in it: what is lost there, a busy machine has lost.
 """
 
 from __future__ import annotations
@@ -47,6 +49,8 @@ from ansible_collections.unikernel.fleet.tests.support.requests_without_end impo
 from ansible_collections.unikernel.fleet.tests.support.web_program import web_program
 
 NAME = "hello"
+WINDOW_S = 0.25
+"""About as long as a swap on a machine that has nothing else to do."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,10 @@ class Measured:
     def __str__(self) -> str:
         worst = max(self.gaps_ms)
         detail = f" {dict(self.failed)}" if self.failed else ""
+        took = f"; a swap takes {statistics.median(self.swap_ms):.0f} ms" if self.swap_ms else ""
         return (
             f"{self.what:<28} {self.swaps:>3} swaps, {self.requests:>6} requests, {sum(self.failed.values())} failed"
-            f"{detail}; gap median {statistics.median(self.gaps_ms):.1f} ms, worst {worst:.1f} ms; "
-            f"a swap takes {statistics.median(self.swap_ms):.0f} ms"
+            f"{detail}; gap median {statistics.median(self.gaps_ms):.1f} ms, worst {worst:.1f} ms{took}"
         )
 
 
@@ -91,6 +95,21 @@ class Bench:
 
     def file(self, path: Path) -> Image:
         return self.store.add_file(path)
+
+    def measure_rest(self, what: str, release: Release, windows: int) -> Measured:
+        """What the same client loses while nothing is swapped, for about as long."""
+        self.driver.swap(NAME, None, release)
+        time.sleep(0.3)
+        gaps = []
+        with Client(GUEST_V4) as client:
+            time.sleep(0.2)
+            for _unused in range(windows):
+                begun = time.monotonic()
+                time.sleep(WINDOW_S)
+                gaps.append(1000 * client.longest_gap_s(begun))
+        self.driver.swap(NAME, release, None)
+        failed = Counter(request.outcome for request in client.failed())
+        return Measured(what, 0, len(client.requests), failed, tuple(gaps), ())
 
     def measure(self, what: str, first: Release, second: Release, swaps: int, confirm: bool) -> Measured:
         self.driver.swap(NAME, None, first)
@@ -128,8 +147,8 @@ def _spt(bench: Bench) -> tuple[Image, Image, dict[str, Any]]:
 Kind = Callable[[Bench], tuple[Image, Image, dict[str, Any]]]
 
 
-def measured(driver: str, kind: Kind, method: SwapMethod, swaps: int) -> Measured:
-    """One row of the table."""
+def measured(driver: str, kind: Kind, method: Optional[SwapMethod], swaps: int) -> Measured:
+    """One row of the table; without a method, nothing is swapped in it."""
     with network_lab() as lab, tempfile.TemporaryDirectory() as folder:
         try:
             bench = Bench(Path(folder), driver)
@@ -138,12 +157,14 @@ def measured(driver: str, kind: Kind, method: SwapMethod, swaps: int) -> Measure
             addresses = (f"{GUEST_V4}/24", f"{GUEST_V6}/64") if driver == "unix" else (f"{GUEST_V4}/24",)
             configuration = Configuration(
                 networks=(Network("service", BRIDGE, addresses=addresses),),
-                swap=method,
+                swap=method or SwapMethod.STOP_START,
                 ready={"http": {"url": f"http://{GUEST_V4}/health"}, "timeout": 1, "within": 10},
                 **given,
             )
             first, second = Release(1, one, configuration), Release(2, other, configuration)
             bench.driver.validate(NAME, first)
+            if method is None:
+                return bench.measure_rest(f"{driver}, no swap", first, swaps)
             confirm = method is SwapMethod.CUT_OVER
             return bench.measure(f"{driver}, {method.value}", first, second, swaps, confirm)
         finally:
@@ -177,7 +198,7 @@ def main() -> int:
     lost = 0
     for driver, kind in rows:
         if options.only in (None, driver):
-            for method in (SwapMethod.CUT_OVER, SwapMethod.STOP_START):
+            for method in (None, SwapMethod.CUT_OVER, SwapMethod.STOP_START):
                 result = measured(driver, kind, method, options.swaps)
                 print(result, flush=True)
                 lost += sum(result.failed.values()) if method is SwapMethod.CUT_OVER else 0

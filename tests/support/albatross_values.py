@@ -67,7 +67,7 @@ def values_of(cls: type[Any], form: Generation = Generation.V2_7) -> st.SearchSt
     hints = typing.get_type_hints(cls)
     chosen = {}
     for f in dataclasses.fields(cls):
-        if f.name in _UNSAID[form] and cls is not records.Policy:
+        if f.name == "relayed" or (f.name in _UNSAID[form] and cls is not records.Policy):
             continue
         if f.name == "form":
             chosen[f.name] = st.just(form)
@@ -75,7 +75,17 @@ def values_of(cls: type[Any], form: Generation = Generation.V2_7) -> st.SearchSt
             chosen[f.name] = INTEGERS.map(lambda cpu: (cpu,))
         else:
             chosen[f.name] = _field(f.name, hints[f.name], form)
-    return st.builds(cls, **chosen)
+    made = st.builds(cls, **chosen)
+    return made | made.map(relayed) if cls is messages.Unikernels and form is Generation.V2_5 else made
+
+
+def relayed(told: messages.Unikernels) -> messages.Unikernels:
+    """As the TLS endpoint of 2.5 passes it on."""
+    entries = []
+    for entry in told.entries:
+        blocks = tuple(dataclasses.replace(block, size_mib=0) for block in entry.info.blocks)
+        entries.append(dataclasses.replace(entry, info=dataclasses.replace(entry.info, blocks=blocks)))
+    return dataclasses.replace(told, entries=tuple(entries), relayed=True)
 
 
 def _field(name: str, kind: Any, form: Generation) -> st.SearchStrategy[Any]:

@@ -72,7 +72,7 @@ class Albatrossd:
         self.machine, self.consoles, self.generation = machine, consoles, generation
         self._processes = everything
         """All that were ever started on the machine: an albatrossd that dies leaves its own behind."""
-        self.resources = Resources()
+        self.resources = Resources(generation)
         self.blocks = Blocks(machine, self.resources)
         self.lock = threading.Lock()
         self.over = False

@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Optional
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.names import Name
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import Policy, UnikernelArguments
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import (
+    Generation,
+    Policy,
+    UnikernelArguments,
+)
 from ansible_collections.unikernel.fleet.tests.support.albatross.faults import Fault
 from ansible_collections.unikernel.fleet.tests.support.albatross.listing import labels_of
 from ansible_collections.unikernel.fleet.tests.support.albatross.machine import MOST
@@ -30,6 +34,8 @@ class Block:
 
 @dataclass
 class Resources:
+    generation: Generation = Generation.V2_7
+    """In whose words is refused."""
     unikernels: dict[Name, Running] = field(default_factory=dict)
     policies: dict[Path, Policy] = field(default_factory=dict)
     blocks: dict[Name, Block] = field(default_factory=dict)
@@ -41,7 +47,7 @@ class Resources:
         policy = self.policies.get(name.path)
         if policy is not None:
             others = [one for key, one in self._below(name.path) if key != without]
-            _allow(policy, len(others), sum(one.config.memory_mib for one in others), arguments)
+            _allow(policy, len(others), sum(one.config.memory_mib for one in others), arguments, self.generation)
         freed = self.unikernels[without].block_names if without in self.unikernels else ()
         for block in block_names(name, arguments):
             found = self.blocks.get(block)
@@ -88,7 +94,11 @@ class Resources:
         memory = sum(config.memory_mib for config in running)
         block = self.block_usage(path)
         if cpus:
-            raise Fault(f"policy does not allow CPUids {_listed(sorted(cpus))}")
+            if self.generation is Generation.V2_7:
+                raise Fault(f"policy does not allow CPUids {_listed(sorted(cpus))}")
+            used = {cpu for config in running for cpu in config.cpus}
+            allowed, needed = _listed(sorted(policy.cpus)), _listed(sorted(used))
+            raise Fault(f"policy allows CPUids {allowed}, which is not a superset of {needed}")
         if not bridges <= set(policy.bridges):
             raise Fault(
                 f"policy allows bridges {_listed(sorted(policy.bridges))}, which is not a superset of "
@@ -138,7 +148,7 @@ def block_names(name: Name, arguments: UnikernelArguments) -> tuple[Name, ...]:
     return tuple(Name(name.path, use.host_device or use.guest_device) for use in arguments.blocks)
 
 
-def _allow(policy: Policy, running: int, used_mib: int, arguments: UnikernelArguments) -> None:
+def _allow(policy: Policy, running: int, used_mib: int, arguments: UnikernelArguments, generation: Generation) -> None:
     if running + 1 > policy.unikernels:
         raise Fault(f"maximum amount of unikernels ({policy.unikernels}) reached")
     if arguments.memory_mib > policy.memory_mib - used_mib:
@@ -148,7 +158,8 @@ def _allow(policy: Policy, running: int, used_mib: int, arguments: UnikernelArgu
         )
     cpus = sorted(set(arguments.cpus) - set(policy.cpus))
     if cpus:
-        raise Fault(f"CPUids {_listed(cpus)} are not allowed by policy")
+        one, several = f"CPUid {_listed(cpus)} is", f"CPUids {_listed(cpus)} are"
+        raise Fault(f"{several if generation is Generation.V2_7 else one} not allowed by policy")
     bridges = [bridge for bridge in bridges_of(arguments) if bridge not in policy.bridges]
     if bridges:
         raise Fault(f"bridges {_listed(bridges)} not allowed by policy")

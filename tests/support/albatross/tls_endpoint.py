@@ -36,7 +36,11 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.d
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.errors import Malformed
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.grammar import VERSION
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.names import Name
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import Generation, Policy
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import (
+    Generation,
+    NamedInfo,
+    Policy,
+)
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.structures import SEQUENCE
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.unix_sockets import socket_of
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import InvalidDeclaration
@@ -91,6 +95,11 @@ class TlsEndpoint:
             request = wire.encode(m.Message(name, streamed, self._sequence))
         frames.say(secured, m.Message(name, self._outcome(secured, name, command, policies, request)))
 
+    def _passed_on(self, payload: m.Payload) -> m.Payload:
+        if self._generation is not Generation.V2_5 or not isinstance(payload, m.Unikernels):
+            return payload
+        return replace(payload, entries=tuple(map(_unsized, payload.entries)), relayed=True)
+
     def _policies(self, above: list[x509.Certificate]) -> tuple[tuple[str, ...], list[tuple[Name, Policy]]]:
         """The path that the chain speaks for, and what must be installed for it: the innermost tenant's first."""
         path: tuple[str, ...] = ()
@@ -138,7 +147,7 @@ class TlsEndpoint:
                 return m.Failure("writing block data")
             if not isinstance(command, _STREAMED):
                 answer = _answer(to)
-                return answer.payload if answer else m.Failure("error reading from fd")
+                return self._passed_on(answer.payload) if answer else m.Failure("error reading from fd")
             while True:
                 answer = _answer(to)
                 if answer is None:
@@ -218,3 +227,8 @@ def _octets_of_chain(secured: ssl.SSLSocket) -> list[bytes]:
 def _common_name(certificate: x509.Certificate) -> Optional[str]:
     found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(found[0].value) if found else None
+
+
+def _unsized(entry: NamedInfo) -> NamedInfo:
+    blocks = tuple(replace(block, size_mib=0) for block in entry.info.blocks)
+    return replace(entry, info=replace(entry.info, blocks=blocks))

@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.client import Client
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import Generation
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.unix_sockets import UnixSockets
 from ansible_collections.unikernel.fleet.tests.support.albatross.double import Albatross
 from ansible_collections.unikernel.fleet.tests.support.albatross_recording import V1, V2
 from ansible_collections.unikernel.fleet.tests.support.albatross_scenarios import SCENARIOS, Place
 
 
-@pytest.fixture(scope="module")
-def double(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Albatross]:
-    with Albatross(tmp_path_factory.mktemp("albatross"), bridges=("br0",), tls_port=0) as albatross:
+@pytest.fixture(scope="module", params=list(Generation), ids=lambda generation: generation.value)
+def double(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Albatross]:
+    folder = tmp_path_factory.mktemp("albatross")
+    with Albatross(folder, bridges=("br0",), generation=request.param, tls_port=0) as albatross:
         yield albatross
         assert albatross.lives
 
@@ -28,4 +30,4 @@ def double(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Albatross]:
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_the_double(scenario: Callable[[Place], None], way: str, double: Albatross) -> None:
     transport = UnixSockets(double.folder) if way == "sockets" else double.transport()
-    scenario(Place(Client(transport), "br0", V1, V2))
+    scenario(Place(Client(transport, double.generation), "br0", V1, V2))

@@ -231,6 +231,22 @@ def test_the_forms_have_their_own_tags() -> None:
     assert octets == [within(tag, 0x05) for tag in (0xAF, 0xB2, 0xB3)]
 
 
+def test_a_listing_that_the_endpoint_of_the_first_generation_has_passed_on() -> None:
+    """As a real albatross-tls-endpoint 2.5.1 sent it: it takes its daemon's listing for one of 2.4."""
+    octets = bytes.fromhex(
+        "3081a93010020105040800000000000000000c013aa18194a8819130818e30818b0c063a68656c6c6f308180a0020500a002050002010002"
+        "012004204d1e3cb7b4d24098aae08eac1282d94f672d94841e19488437063d5a16f0832ba11e311c301a0c07736572766963650c07736572"
+        "766963650406008041cd8aeba21730150c132d2d697076343d3139322e302e322e392f3234a315181332303236313132323132303631342e"
+        "3234385a"
+    )
+    read = wire.decode(octets)
+    assert isinstance(read.payload, Unikernels) and (read.payload.form, read.payload.relayed) == (Generation.V2_5, True)
+    (entry,) = read.payload.entries
+    assert (entry.name, entry.info.memory_mib, entry.info.arguments) == (HELLO, 32, ("--ipv4=192.0.2.9/24",))
+    assert [network.bridge for network in entry.info.networks] == ["service"]
+    assert wire.encode(read) == octets
+
+
 def test_sets_are_sent_sorted_and_once() -> None:
     one = wire.encode(Message(HELLO, Create(UnikernelConfig(cpus=(3, 0, 3)))))
     assert one == wire.encode(Message(HELLO, Create(UnikernelConfig(cpus=(0, 3)))))

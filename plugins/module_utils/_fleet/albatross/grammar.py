@@ -74,14 +74,16 @@ BLOCK_INFO = Record(
     Field("size_mib", Integer()),
 )
 NETWORK_INFO = Record(NetworkInfo, Field("guest_device", DEVICE), Field("bridge", DEVICE), Field("mac", MAC))
-_TOLD = (
-    MEMORY,
-    Field("digest", Octets(most=4_096)),
-    Field("blocks", Explicit(0, SetOf(BLOCK_INFO, most=4_096)), optional=True),
+UNSIZED_BLOCK_INFO = Record(BlockInfo, *BLOCK_INFO.parts[:3], unsaid=("size_mib",))
+_DIGEST = Field("digest", Octets(most=4_096))
+_BLOCKS = Field("blocks", Explicit(0, SetOf(BLOCK_INFO, most=4_096)), optional=True)
+_UNSIZED_BLOCKS = Field("blocks", Explicit(0, SetOf(UNSIZED_BLOCK_INFO, most=4_096)), optional=True)
+_CONNECTED = (
     Field("networks", Explicit(1, SetOf(NETWORK_INFO, most=4_096)), optional=True),
     Field("arguments", Explicit(2, ARGUMENTS), optional=True),
     Field("started", Explicit(3, Time()), optional=True),
 )
+_TOLD = (MEMORY, _DIGEST, _BLOCKS, *_CONNECTED)
 INFOS: dict[Generation, Kind[UnikernelInfo]] = {
     V2_5: Record(UnikernelInfo, OF_TYPE, ON_FAIL, ON_ONE_CPU, *_TOLD, unsaid=UNSAID[V2_5]),
     V2_6: Record(UnikernelInfo, OF_TYPE, STARTUP, ON_FAIL, ON_ONE_CPU, *_TOLD, unsaid=UNSAID[V2_6]),
@@ -92,12 +94,20 @@ INFOS: dict[Generation, Kind[UnikernelInfo]] = {
         Field("linux_boot", Explicit(5, DEVICE), optional=True),
     ),
 }
+RELAYED_INFO: Kind[UnikernelInfo] = Record(
+    UnikernelInfo,
+    *(OF_TYPE, ON_FAIL, ON_ONE_CPU, MEMORY, _DIGEST, _UNSIZED_BLOCKS, *_CONNECTED),
+    unsaid=UNSAID[V2_5],
+)
+"""2.5 reads its own listings (9) as those of 2.4 (8), so that is what its TLS endpoint passes on."""
 
 
-def _unikernels(number: int, form: Generation) -> Case:
-    named = Record(NamedInfo, Field("name", NAME), Field("info", INFOS[form]))
-    kind = As(ListOf(named), lambda entries: Unikernels(entries, form), lambda reply: reply.entries)
-    return Case(number, kind, lambda value: isinstance(value, Unikernels) and value.form is form)
+def _unikernels(number: int, form: Generation, info: Kind[UnikernelInfo], relayed: bool = False) -> Case:
+    named = Record(NamedInfo, Field("name", NAME), Field("info", info))
+    kind = As(ListOf(named), lambda entries: Unikernels(entries, form, relayed), lambda reply: reply.entries)
+    return Case(
+        number, kind, lambda value: isinstance(value, Unikernels) and (value.form, value.relayed) == (form, relayed)
+    )
 
 
 NAMED_POLICY = Record(NamedPolicy, Field("name", NAME), Field("policy", POLICY))
@@ -109,11 +119,12 @@ SUCCESS = Choice(
     Case(2, As(ListOf(NAMED_POLICY), Policies, lambda reply: reply.entries), Policies),
     Case(4, As(ListOf(BLOCK_DEVICE), Blocks, lambda reply: reply.entries), Blocks),
     Case(6, IMAGE_DATA, ImageData),
-    _unikernels(9, V2_5),
+    _unikernels(8, V2_5, RELAYED_INFO, relayed=True),
+    _unikernels(9, V2_5, INFOS[V2_5]),
     Case(10, As(Boolean(), BlockImage, lambda reply: reply.compressed), BlockImage),
-    _unikernels(11, V2_6),
+    _unikernels(11, V2_6, INFOS[V2_6]),
     Case(12, As(ListOf(NAME), Consoles, lambda reply: reply.names), Consoles),
-    _unikernels(13, V2_7),
+    _unikernels(13, V2_7, INFOS[V2_7]),
 )
 
 # --- streamed data -------------------------------------------------------------------------------

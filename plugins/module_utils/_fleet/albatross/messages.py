@@ -164,6 +164,8 @@ class Failure:
 class Unikernels:
     entries: tuple[NamedInfo, ...] = ()
     form: Generation = NEWEST
+    relayed: bool = False
+    """Passed on by the TLS endpoint of 2.5, which takes a listing for an older one, without sizes of block devices."""
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,8 @@ class BlockInfo:
     guest_device: str
     host_device: str
     sector_size: int
-    size_mib: int
-    """Wrong in the listing of a path: ask for the block devices instead."""
+    size_mib: int = 0
+    """Wrong in the listing of a path, and 0 over the TLS of 2.5: ask for the block devices instead."""
 
 
 @dataclass(frozen=True)
