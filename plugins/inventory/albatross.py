@@ -19,6 +19,8 @@ description:
   - Further groups are V(albatross_node_NAME) of each node, and V(albatross_path_A_B) of each path V(a:b), which is a
     child of those of the paths above it.
   - A unikernel that is not running is unknown to albatross, and therefore no host.
+  - A unikernel that was cut over may run under a second label, C(NAME.fleet-2). It is the host of NAME all the same;
+    C(albatross_name) is what it is called on albatross. While both run, at a cut-over, it is the one under its name.
 requirements:
   - asn1crypto on the controller
   - cryptography on the controller, for nodes over TLS
