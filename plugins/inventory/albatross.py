@@ -20,6 +20,8 @@ description:
     child of those of the paths above it. What group names do not allow becomes V(_) in them, so the paths V(a:b) and
     V(a-b) have one group; two nodes never have.
   - A unikernel that is not running is unknown to albatross, and therefore no host.
+  - A unikernel that was cut over may run under a second label, C(NAME.fleet-2). It is the host of NAME all the same;
+    C(albatross_name) is what it is called on albatross. While both run, at a cut-over, it is the one under its name.
 requirements:
   - asn1crypto on the controller
   - cryptography on the controller, for nodes over TLS

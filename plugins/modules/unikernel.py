@@ -310,6 +310,10 @@ options:
       - V(auto) means V(cut_over) exactly when O(ready) is declared, the networks declare their addresses, no block
         device is shared with the old release, and there is memory for two; else V(stop_start).
       - A guest that needs its network to come up (DHCP, a fetch at start) is never ready off its bridge.
+      - On albatross there is no off the bridge. V(cut_over) creates the new one beside the old one, under a second label
+        (C(NAME.fleet-2)) with the same MAC, waits for O(ready) or a tenth of a second, then destroys the old one. Needs
+        room for both in the policy of its path, no shared block device, no IPv6 addresses, and a name of at most 55
+        characters. V(auto) means it exactly when O(ready) is a console check and all of that is so.
       - For the first release, left out means V(auto).
     type: str
     choices: [auto, stop_start, cut_over]
@@ -317,6 +321,8 @@ options:
     description:
       - One check, in the words of O(checks), that says when a new release may take over. It is made through the port
         that is not on its bridge yet, and must name an address, not a name.
+      - On albatross it must be a console check with C(must_match), since both have the same address on one bridge then,
+        and nothing tells which of them answered. What the new one says on its console does.
       - C(within) beside it is for how many seconds that is awaited, 30 unless given.
       - It is shown and recorded as it is, so it must hold no secret.
     type: dict

@@ -21,6 +21,7 @@ import time
 NAME = "@NAME@"
 VERSION = "@VERSION@"
 BEHAVIOUR = "@BEHAVIOUR@"
+WAITS_S = 3.0
 LIFE_S = 0.7
 """Of a build that crashes a moment after it has begun to answer."""
 
@@ -48,6 +49,18 @@ def serve(connection, given):
         connection.sendall((head + text).encode())
 
 
+def listening(port):
+    """On this machine two cannot have one port: what comes up beside another one waits for its end."""
+    give_up = time.monotonic() + WAITS_S
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", port), backlog=64)
+        except OSError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+
+
 def crash():
     time.sleep(LIFE_S)
     os.kill(os.getpid(), signal.SIGSEGV)
@@ -65,7 +78,7 @@ def main():
         open(given["--touch"], "w").close()
     if BEHAVIOUR == "crashes":
         threading.Thread(target=crash, daemon=True).start()
-    with socket.create_server(("127.0.0.1", int(given["--http"])), backlog=64) as server:
+    with listening(int(given["--http"])) as server:
         while True:
             connection, _unused = server.accept()
             threading.Thread(target=serve, args=(connection, given), daemon=True).start()

@@ -200,7 +200,7 @@ def test_a_console_that_hears_no_more_is_no_reason_to_stop_the_old_one(
         return None
 
     monkeypatch.setattr(Conversation, "data", ended)
-    with pytest.raises(DriverError, match="was left running: .* ended the console of :web.fleet-2"):
+    with pytest.raises(DriverError, match=r"was left running: .* ended the console of :web.fleet-2"):
         here.driver.swap(NAME, first, release(here, 2))
     assert alive(here) == [(1, True)]
     # Of what ran here before, it is enough that it lives: nobody is stranded by a console.

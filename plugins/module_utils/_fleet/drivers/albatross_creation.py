@@ -130,7 +130,8 @@ class Creations:
 
     def _kept(self, label: str, release: Release, there: There) -> UnikernelInfo:
         record = self._records.of(release.number)
-        if len(there) > 1 and record is not None and record.label == label and record.started is None:
+        untried = record is not None and record.label == label and record.started is None
+        if record is not None and untried and len(there) > 1 and not beside.why_no_ready_check(release.configuration):
             # A change was cut short before it was known whether it came up.
             with beside.listening(self._client, self._place.name(label), release.configuration, record.asked_at) as ear:
                 return self._proven(release, label, ear)
