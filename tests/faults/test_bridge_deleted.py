@@ -4,8 +4,8 @@
 
 """A real bridge that somebody deletes, in the middle of service, of a trial, and of a swap.
 
-Without it nobody can be served, whatever a node does. What it can do: say so, stop nothing that lives, come to rest with
-the old release, and serve by itself once the bridge is there again.
+Without it nobody can be served, whatever a node does. What it can do: say so, stop nothing that lives, come to rest
+with the old release, and serve by itself once the bridge is there again.
 """
 
 from __future__ import annotations

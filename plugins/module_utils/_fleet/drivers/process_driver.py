@@ -223,8 +223,8 @@ class ProcessDriver:
 
     def swap(self, name: str, old: Optional[Release], new: Optional[Release]) -> Optional[Instance]:
         """What else runs is found on the disk and not only named as ``old``. After a cut-over the instance that served
-        before lives on, off its bridge; after any other change nothing but ``new`` does. NoBridge when it is for want of
-        a bridge that ``new`` does not serve; an instance of it that lives is left alive."""
+        before lives on, off its bridge; after any other change nothing but ``new`` does. NoBridge when ``new`` does not
+        serve for want of its bridge; an instance of it that lives is left alive."""
         if new is None or not new.running:
             self._stop_all_but(name, None)
             return None
