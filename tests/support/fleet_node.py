@@ -190,9 +190,10 @@ class FakeDriver:
     def inspect(self, names: Sequence[str]) -> Mapping[str, tuple[Instance, ...]]:
         return {name: tuple(self._machine.of(name).values()) for name in names}
 
-    def validate(self, name: str, release: Release) -> None:
+    def validate(self, name: str, release: Release) -> tuple[str, ...]:
         if release.configuration.working_directory == "/refused":
             raise ReleaseRefused(f"{name}: {release} is refused here. Nothing was stopped or started.")
+        return ()
 
     def swap(self, name: str, old: Optional[Release], new: Optional[Release]) -> Optional[Instance]:
         starts = new if new is not None and new.running else None

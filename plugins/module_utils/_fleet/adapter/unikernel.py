@@ -192,14 +192,16 @@ def _result(node: Node, name: str, change: Change, parameters: Mapping[str, Any]
         "before": before,
         "after": after,
         "inherited": list(change.proposal.inherited),
+        "remarks": list(change.remarks),
         "trial": shown_outcome(change.after, change.trial) if change.trial else None,
         "phase": change.after.phase.value,
-        "diff": diff_of(name, before, after, change.proposal.inherited, parameters.get("comparison"), _ways(parameters))
+        "diff": diff_of(name, before, after, change.proposal.inherited, parameters.get("comparison"), _ways(change, parameters))
         if change.changed
         else {"before": "", "after": ""},
     }
 
 
-def _ways(parameters: Mapping[str, Any]) -> list[str]:
+def _ways(change: Change, parameters: Mapping[str, Any]) -> list[str]:
+    ways = [f"way: {remark}" for remark in change.remarks]
     rehearses = parameters["rehearse"] and parameters["state"] == Wanted.RUNNING.value
-    return ["way: rehearsed on a network of its own before it is swapped in"] if rehearses else []
+    return [*ways, *(["way: rehearsed on a network of its own before it is swapped in"] if rehearses else [])]
