@@ -24,6 +24,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.durable imp
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import (
     DriverError,
     ImageMissing,
+    NoBridge,
     ReleaseRefused,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.images.store import ImageStore
@@ -92,6 +93,8 @@ class Machine:
     """By the image's SHA-256, the console of its rehearsal, where it is not that all is well."""
     writers: list[str] = field(default_factory=list)
     """SHA-256 of what was started on disks, in order: each adds its own to every disk that it has."""
+    unplugged: bool = False
+    """Without the bridge that all releases are to be on."""
     crashing: set[str] = field(default_factory=set)
     """SHA-256 of images that start and end."""
 
@@ -210,6 +213,8 @@ class FakeDriver:
             return running
         if starts.image.sha256 in self._machine.broken:
             raise DriverError(f"{name}: {starts} was not started: it is broken")
+        if self._machine.unplugged:
+            raise NoBridge(f"{name}: {starts} cannot be reached: the bridge br0 does not exist")
         self._keep_link(name, starts)
         self._write_to_disks(name, starts)
         instance = self._machine.start(name, starts)
