@@ -517,6 +517,14 @@ unguarded:
   type: str
   returned: success
   sample: null
+remarks:
+  description: What the driver says of the release although it can run, for instance why it is not cut over to.
+  type: list
+  elements: str
+  returned: success
+  sample:
+    - "it is swapped by stop_start and not by cut_over: beside the one that runs it needs 256 MiB, and only 190 MiB are
+      free"
 trial:
   description: The trial that was begun; null without a change and in check mode.
   type: dict

@@ -4,8 +4,8 @@
 
 """A real bridge that somebody deletes, in the middle of service, of a trial, and of a swap.
 
-Without it nobody can be served, whatever a node does. What it can do: say so, stop nothing that lives, come to rest with
-the old release, and serve by itself once the bridge is there again.
+Without it nobody can be served, whatever a node does. What it can do: say so, stop nothing that lives, come to rest
+with the old release, and serve by itself once the bridge is there again.
 """
 
 from __future__ import annotations
@@ -194,3 +194,19 @@ def test_in_a_swap_the_change_goes_back_as_far_as_it_can(served: Served, method:
     after = served.declare("v2", at=step, **METHODS[method])
     assert after.ended is not None and after.ended.outcome == "rolled_back"
     served.at_rest_with_the_first()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_port_that_is_deleted_in_a_trial_ends_it(served: Served, method: str) -> None:
+    """A tender whose tap is gone lives on, and nobody can reach it: its process alone says nothing."""
+    served.declare("v1")
+    assert answers("v1")
+    served.declare("v2", on_trial(), **METHODS[method])
+    assert within(10.0, lambda: _verdict(served) == "pass")
+    for name, link in links().items():
+        if f"/{NAME}/2/" in link.get("ifalias", ""):
+            ip("link", "delete", name)
+    assert within(20.0, lambda: served.state().phase is not Phase.ON_TRIAL and not served.guards())
+    state = served.state()
+    assert state.phase is Phase.STABLE and state.ended is not None and "was deleted" in state.ended.reason
+    assert answers("v1") and set(served.instances()) == {1} and served.drift() == []

@@ -19,7 +19,13 @@ import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase
-from ansible_collections.unikernel.fleet.tests.support.killed_controller import BEFORE_THE_VERDICT, MOMENTS, die_at
+from ansible_collections.unikernel.fleet.tests.support.killed_controller import (
+    BEFORE_THE_VERDICT,
+    MOMENTS,
+    die_at,
+    signal_all,
+    wait_for,
+)
 from ansible_collections.unikernel.fleet.tests.support.local_fleet import NAME, LocalFleet, on_one_line
 from ansible_collections.unikernel.fleet.tests.support.molecule import builds
 from ansible_collections.unikernel.fleet.tests.support.real_node import LaterClock, within
@@ -92,6 +98,22 @@ def test_the_guard_ends_what_a_killed_playbook_began(
     if moment == "swapping":
         fleet.deploy(CANDIDATE)
         assert fleet.wrongs([f"{NAME} 2 hello"]) == [], "nobody is in the way of the next run"
+
+
+def test_a_controller_that_comes_back_after_the_deadline_confirms_nothing(fleet: LocalFleet, tmp_path: Path) -> None:
+    """Stopped when it had the node's verdict before it, and going on when the node has given it up."""
+    fleet.deploy(1)
+    layout, output = fleet.node.layout, tmp_path / "output"
+    image = layout.image(sha256_of_build(CANDIDATE))
+    run = fleet.begin(CANDIDATE, output, unikernel_trial_timeout=TRIAL_S, unikernel_deadline=8)
+    wait_for(run, "has a verdict", layout.unikernel(NAME) / "state.json", image, 90.0)
+    signal_all(run, signal.SIGSTOP)
+    assert within(TRIAL_S + 20, lambda: fleet.state().phase is Phase.STABLE and not _guards(fleet))
+    signal_all(run, signal.SIGCONT)
+    assert run.wait(90) == 2, on_one_line(output)
+    said = on_one_line(output)
+    assert f"nobody confirmed it within {TRIAL_S:g} s" in said and "The old release lives." in said, said
+    assert fleet.wrongs([f"{NAME} 1 hello"]) == []
 
 
 @pytest.mark.long

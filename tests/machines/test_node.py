@@ -141,6 +141,21 @@ def test_the_guard_ends_a_rehearsal_whose_module_was_killed(machine: Machine) ->
     machine.do("remove", "alone")
 
 
+def test_a_bridge_that_was_deleted_comes_with_the_role_and_its_unikernels_with_the_next_sweep(machine: Machine) -> None:
+    ask = "python3 -c 'import urllib.request as r; r.urlopen(\"http://192.0.2.78/\", timeout=5)' 2>&1"
+    sweep = "python3 -I /var/lib/unikernel-fleet/guard.pyz --root /var/lib/unikernel-fleet sweep bridged"
+    machine.do("rehearse", "bridged", SERVES, "service", "192.0.2.78")
+    machine.do("confirm", "bridged", machine.until("bridged", verdict="pass", alive=[1])["trial"])
+    machine.run(ask)
+    machine.run("ip link delete service")
+    assert "the bridge service does not exist on this node" in machine.run(f"{sweep} || true")
+    assert machine.do("show", "bridged")["alive"] == [1]
+    assert changed(machine.role()) > 0
+    machine.run(sweep)
+    machine.run(ask)
+    machine.do("remove", "bridged")
+
+
 def test_after_a_power_loss_the_trial_is_reverted_and_all_start_in_their_order(machine: Machine) -> None:
     for name, order in (("late", "90"), ("early", "10"), ("between", "40")):
         machine.do("deploy", name, LIVES, "0", order)

@@ -24,6 +24,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.durable imp
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import (
     DriverError,
     ImageMissing,
+    NoBridge,
     ReleaseRefused,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.images.store import ImageStore
@@ -92,6 +93,8 @@ class Machine:
     """By the image's SHA-256, the console of its rehearsal, where it is not that all is well."""
     writers: list[str] = field(default_factory=list)
     """SHA-256 of what was started on disks, in order: each adds its own to every disk that it has."""
+    unplugged: bool = False
+    """Without the bridge that all releases are to be on."""
     crashing: set[str] = field(default_factory=set)
     """SHA-256 of images that start and end."""
 
@@ -193,9 +196,10 @@ class FakeDriver:
     def inspect(self, names: Sequence[str]) -> Mapping[str, tuple[Instance, ...]]:
         return {name: tuple(self._machine.of(name).values()) for name in names}
 
-    def validate(self, name: str, release: Release) -> None:
+    def validate(self, name: str, release: Release) -> tuple[str, ...]:
         if release.configuration.working_directory == "/refused":
             raise ReleaseRefused(f"{name}: {release} is refused here. Nothing was stopped or started.")
+        return ()
 
     def swap(self, name: str, old: Optional[Release], new: Optional[Release]) -> Optional[Instance]:
         starts = new if new is not None and new.running else None
@@ -212,6 +216,8 @@ class FakeDriver:
             return running
         if starts.image.sha256 in self._machine.broken:
             raise DriverError(f"{name}: {starts} was not started: it is broken")
+        if self._machine.unplugged:
+            raise NoBridge(f"{name}: {starts} cannot be reached: the bridge br0 does not exist")
         self._keep_link(name, starts)
         self._write_to_disks(name, starts)
         instance = self._machine.start(name, starts)

@@ -53,6 +53,13 @@ def journal(path: Path) -> dict[str, Any]:
 
 def die_at(run: subprocess.Popen[bytes], moment: str, state: Path, image: Path, patience_s: float) -> None:
     """Wait until it is there, and end the controller. AssertionError when the run ends before, or takes too long."""
+    wait_for(run, moment, state, image, patience_s)
+    signal_all(run, signal.SIGKILL)
+    run.wait(10)
+
+
+def wait_for(run: subprocess.Popen[bytes], moment: str, state: Path, image: Path, patience_s: float) -> None:
+    """Until the moment is there. AssertionError when the run ends before, or takes too long."""
     before = (journal(state).get("ended") or {}).get("trial")
     give_up = time.monotonic() + patience_s
     while True:
@@ -62,11 +69,10 @@ def die_at(run: subprocess.Popen[bytes], moment: str, state: Path, image: Path, 
         assert run.poll() is None, f"the controller ended with {run.returncode} before {moment!r}"
         assert time.monotonic() < give_up, f"it did not come to {moment!r}; the journal says {found}"
         time.sleep(LOOK_S)
-    end(run)
 
 
-def end(run: subprocess.Popen[bytes]) -> None:
-    """SIGKILL to its own process group, and to those of its workers: each of them has made one of its own."""
+def signal_all(run: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """To its own process group, and to those of its workers: each of them has made one of its own."""
     groups = {run.pid}
     for pid in _descendants(run.pid):
         with suppress(OSError):
@@ -74,8 +80,7 @@ def end(run: subprocess.Popen[bytes]) -> None:
                 groups.add(os.getpgid(pid))
     for group in groups:
         with suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
-    run.wait(10)
+            os.killpg(group, number)
 
 
 def _descendants(pid: int) -> list[int]:

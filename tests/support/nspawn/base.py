@@ -14,33 +14,46 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
 from ansible_collections.unikernel.fleet.tests.support.machines_required import unless_required
 
-SUITE = "bookworm"
 USER = "fleet"
 """Who Ansible logs in as; sudo makes root of them, without a password."""
 
-NODE_PACKAGES = (
+BARE_PACKAGES = (
     "dbus",
-    "iproute2",
     "iputils-ping",
     "kmod",
     "openssh-server",
     "procps",
     "python3",
-    "python3-apt",
-    "qemu-system-x86",
-    "qemu-utils",
-    "seabios",
     "sudo",
     "systemd",
     "systemd-sysv",
 )
-"""All that role ``node`` installs, since the nodes reach nothing outside. QEMU costs 7 of 28 s, once, and 120 MiB."""
+"""A machine that can be logged in to, and nothing that role ``node`` installs but Python."""
+ROLE_PACKAGES = ("iproute2", "python3-apt", "qemu-system-x86", "qemu-utils", "seabios")
+"""What it installs for all drivers. QEMU costs 7 of 28 s, once, and 120 MiB."""
+
+
+@dataclass(frozen=True)
+class System:
+    """What a node's disk holds when it is new."""
+
+    suite: str
+    """Of Debian."""
+    packages: tuple[str, ...]
+    offered: tuple[str, ...] = ()
+    """Packages that are not installed, and that its apt can install all the same, though it reaches nothing outside:
+    with all that they need they lie in a repository on its own disk."""
+
+
+DEBIAN_12 = System("bookworm", (*BARE_PACKAGES, *ROLE_PACKAGES))
+DEBIAN_13 = System("trixie", BARE_PACKAGES, offered=ROLE_PACKAGES)
+"""As Debian's installer leaves it: what the role installs there, apt brings."""
 
 TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "ip": "iproute2", "ssh": "openssh-client"}
 """Programs of this machine to the Debian package that has them."""
@@ -55,6 +68,21 @@ chroot "$1" systemctl mask systemd-networkd-wait-online.service getty.target con
     apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer dpkg-db-backup.timer
 rm -f "$1"/etc/ssh/ssh_host_* "$1/etc/hostname" "$1/etc/machine-id"
 : > "$1/etc/machine-id"
+"""
+_OFFER = """
+offered="$1/srv/packages"
+mkdir "$offered"
+APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get install --yes --no-install-recommends --download-only {offered}
+mv "$1"/var/cache/apt/archives/*.deb "$offered"
+for package in "$offered"/*.deb; do
+    dpkg-deb --field "$package"
+    echo "Filename: ./${{package##*/}}"
+    echo "Size: $(stat --format=%s "$package")"
+    echo "SHA256: $(sha256sum "$package" | cut -d' ' -f1)"
+    echo
+done > "$offered/Packages"
+rm -f "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/*
+echo 'deb [trusted=yes] file:/srv/packages ./' > "$1/etc/apt/sources.list"
 """
 
 
@@ -78,29 +106,30 @@ def cache_folder() -> Path:
     return Path(cache) / "unikernel-fleet" / "nspawn"
 
 
-def base_root(packages: Sequence[str] = NODE_PACKAGES, cache: Optional[Path] = None) -> Path:
-    """The root file system with these packages, made now if it is not in the cache."""
+def base_root(system: System = DEBIAN_12, cache: Optional[Path] = None) -> Path:
+    """The root file system of such a node, made now if it is not in the cache."""
     folder = cache or cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    listed = ",".join(sorted(set(packages)))
-    key = hashlib.sha256(f"{SUITE}\0{listed}\0{_CUSTOMIZE}".encode()).hexdigest()[:12]
-    root = folder / f"{SUITE}-{key}"
+    listed = ",".join(sorted(set(system.packages)))
+    hook = _CUSTOMIZE + (_OFFER.format(offered=" ".join(system.offered)) if system.offered else "")
+    key = hashlib.sha256(f"{system.suite}\0{listed}\0{hook}".encode()).hexdigest()[:12]
+    root = folder / f"{system.suite}-{key}"
     with open(folder / f"{root.name}.lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.is_dir():
-            _make(root, listed)
+            _make(root, system.suite, listed, hook)
     return root
 
 
-def _make(root: Path, packages: str) -> None:
+def _make(root: Path, suite: str, packages: str, customize: str) -> None:
     """Into a folder of another name first: what has the right name is whole."""
     begun = root.with_name(root.name + ".begun")
     shutil.rmtree(begun, ignore_errors=True)
     hook = root.with_name(root.name + ".hook")
-    hook.write_text("#!/bin/sh\n" + _CUSTOMIZE, encoding="utf-8")
+    hook.write_text("#!/bin/sh\n" + customize, encoding="utf-8")
     hook.chmod(0o755)
     process = subprocess.run(
-        ["mmdebstrap", "--variant=minbase", f"--include={packages}", f"--customize-hook={hook}", SUITE, str(begun)],
+        ["mmdebstrap", "--variant=minbase", f"--include={packages}", f"--customize-hook={hook}", suite, str(begun)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.pro
     identify,
 )
 
-from .base import NODE_PACKAGES, USER, base_root, cache_folder
+from .base import DEBIAN_12, USER, System, base_root, cache_folder
 from .container import Container
 from .network_namespace import PREFIX, NetworkNamespace
 
@@ -164,14 +164,14 @@ class Bed:
 
 
 @contextmanager
-def create(nodes: int = 3, packages: Sequence[str] = NODE_PACKAGES, booted: bool = True) -> Iterator[Bed]:
+def create(nodes: int = 3, system: System = DEBIAN_12, booted: bool = True) -> Iterator[Bed]:
     """A bed for the length of a ``with``. It goes also when that ends in an error; and when this process is killed,
     the next one that makes a bed removes it."""
     beds = cache_folder() / "beds"
     beds.mkdir(parents=True, exist_ok=True)
     remove_abandoned(beds)
     folder = Path(tempfile.mkdtemp(prefix="bed-", dir=beds))
-    bed = make(folder, nodes, packages, owner=str(identify(os.getpid())))
+    bed = make(folder, nodes, system, owner=str(identify(os.getpid())))
     try:
         if booted:
             bed.boot()
@@ -180,9 +180,9 @@ def create(nodes: int = 3, packages: Sequence[str] = NODE_PACKAGES, booted: bool
         bed.destroy()
 
 
-def make(folder: Path, nodes: int, packages: Sequence[str] = NODE_PACKAGES, owner: Optional[str] = None) -> Bed:
+def make(folder: Path, nodes: int, system: System = DEBIAN_12, owner: Optional[str] = None) -> Bed:
     """A bed in that folder, its nodes still switched off."""
-    base = base_root(packages)
+    base = base_root(system)
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)  # the nodes' root file systems lie below
     names = tuple(f"n{number}" for number in range(1, nodes + 1))

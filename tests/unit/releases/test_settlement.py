@@ -313,6 +313,12 @@ def test_a_candidate_that_cannot_be_reached_any_more_is_reverted_and_held() -> N
     assert steps.hold_on(after, release(CANDIDATE)) is not None
 
 
+def test_a_candidate_that_lost_its_bridge_is_reverted_and_not_held() -> None:
+    off = Instance("www", CANDIDATE, True, "first", serving=False)
+    after = SimulatedNode((off,), EARLY).settled(on_trial(PASSED))
+    assert after.ended is not None and "off its bridge" in after.ended.reason and after.held == ()
+
+
 CANDIDATE_LIVES = (Instance("www", CANDIDATE, True, "first"),)
 CANDIDATE_ENDED = (Instance("www", CANDIDATE, False, "first", exit=Exit(status=3, meaning="exited with status 3")),)
 PASSED, FAILED = Verdict(Outcome.PASS, "all well"), Verdict(Outcome.FAIL, "web: refused")

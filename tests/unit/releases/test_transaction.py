@@ -647,6 +647,32 @@ def test_a_stranded_unikernel_takes_another_release_but_not_the_same_again(fleet
     assert (fleet.running(NAME), state_of(fleet).phase) == ("three", Phase.STABLE)
 
 
+def test_for_want_of_a_bridge_nothing_is_stranded_and_the_old_release_starts_once_it_is_there(fleet: FleetNode) -> None:
+    declare(fleet, "one")
+    trial = begin(fleet, "two")
+    fleet.machine.unplugged = True
+    judge(fleet, trial, FAILED)
+    state = state_of(fleet)
+    assert (state.phase, state.started_boot_id, fleet.machine.alive(NAME)) == (Phase.STABLE, None, [])
+    assert state.ended is not None and state.ended.outcome == "rolled_back"
+    assert state.ended.reason.startswith("web: refused; ") and "the bridge br0 does not exist" in state.ended.reason
+    with pytest.raises(DriverError, match=r"should run and does not: .*the bridge br0 does not exist"):
+        guard.sweep(fleet.node(), NAME)
+    fleet.machine.unplugged = False
+    guard.sweep(fleet.node(), NAME)
+    assert (fleet.running(NAME), history_of(fleet)[-1]) == ("one", "rolled_back")
+
+
+def test_a_candidate_that_does_not_start_for_want_of_a_bridge_is_not_to_blame(fleet: FleetNode) -> None:
+    declare(fleet, "one")
+    fleet.machine.unplugged = True
+    begin(fleet, "two")
+    assert state_of(fleet).held == ()
+    fleet.machine.unplugged = False
+    declare(fleet, "two")
+    assert fleet.running(NAME) == "two"
+
+
 # --- adoption ---------------------------------------------------------------------------------------
 
 

@@ -189,7 +189,7 @@ def _result(node: Node, name: str, change: Change, parameters: Mapping[str, Any]
     if not change.changed:
         after = before
     unguarded = why_nobody_guards(node, name, parameters) if change.changed else None
-    ways = _ways(parameters, unguarded)
+    ways = _ways(change, parameters, unguarded)
     return {
         # Ansible shows them by itself.
         **({} if unguarded is None else {"warnings": [f"{name}: nobody guards its trial: {unguarded}"]}),
@@ -199,6 +199,7 @@ def _result(node: Node, name: str, change: Change, parameters: Mapping[str, Any]
         "before": before,
         "after": after,
         "inherited": list(change.proposal.inherited),
+        "remarks": list(change.remarks),
         "trial": shown_outcome(change.after, change.trial) if change.trial else None,
         "phase": change.after.phase.value,
         "diff": diff_of(name, before, after, change.proposal.inherited, parameters.get("comparison"), ways)
@@ -214,7 +215,11 @@ def why_nobody_guards(node: Node, name: str, parameters: Mapping[str, Any]) -> O
     return why_unguarded(node, name) if parameters["guard"] else GUARD_IS_OFF
 
 
-def _ways(parameters: Mapping[str, Any], unguarded: Optional[str]) -> list[str]:
+def _ways(change: Change, parameters: Mapping[str, Any], unguarded: Optional[str]) -> list[str]:
+    ways = [f"way: {remark}" for remark in change.remarks]
     rehearses = parameters["rehearse"] and parameters["state"] == Wanted.RUNNING.value
-    ways = ["way: rehearsed on a network of its own before it is swapped in"] if rehearses else []
-    return ways + ([] if unguarded is None else [f"way: unguarded: {unguarded}"])
+    if rehearses:
+        ways.append("way: rehearsed on a network of its own before it is swapped in")
+    if unguarded is not None:
+        ways.append(f"way: unguarded: {unguarded}")
+    return ways

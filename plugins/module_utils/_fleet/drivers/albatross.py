@@ -148,7 +148,7 @@ class AlbatrossDriver:
 
     # --- refusing ---
 
-    def validate(self, name: str, release: Release) -> None:
+    def validate(self, name: str, release: Release) -> tuple[str, ...]:
         try:
             image = self._images.verify(release.image)
         except ImageMissing as error:
@@ -172,6 +172,7 @@ class AlbatrossDriver:
             raise ReleaseRefused(
                 f"{name}: {release} cannot run on {place}: {'; '.join(reasons)}. Nothing was stopped or started."
             )
+        return ()
 
     # --- changing ---
 

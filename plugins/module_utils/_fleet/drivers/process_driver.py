@@ -142,7 +142,7 @@ class ProcessDriver:
 
     # --- refusing ---
 
-    def validate(self, name: str, release: Release) -> None:
+    def validate(self, name: str, release: Release) -> tuple[str, ...]:
         from .process_disks import refusals_of_disks
         from .process_refusals import refusals_of_process
 
@@ -160,6 +160,15 @@ class ProcessDriver:
                 f"{name}: {release} cannot run on this node with driver {self.name}: {'; '.join(reasons)}. "
                 "Nothing was stopped or started."
             )
+        return self._remarks(name, release)
+
+    def _remarks(self, name: str, release: Release) -> tuple[str, ...]:
+        """Whoever declares a ready check means it to be cut over to."""
+        if release.configuration.swap is not SwapMethod.AUTO or release.configuration.ready is None:
+            return ()
+        if not any(i.alive and i.serving and i.release != release.number for i in self._instances(name)):
+            return ()
+        return tuple(f"it is swapped by stop_start and not by cut_over: {why}" for why in self._obstacles(name, release))
 
     def _verified(self, name: str, release: Release) -> Path:
         try:
@@ -223,8 +232,8 @@ class ProcessDriver:
 
     def swap(self, name: str, old: Optional[Release], new: Optional[Release]) -> Optional[Instance]:
         """What else runs is found on the disk and not only named as ``old``. After a cut-over the instance that served
-        before lives on, off its bridge; after any other change nothing but ``new`` does. NoBridge when it is for want of
-        a bridge that ``new`` does not serve; an instance of it that lives is left alive."""
+        before lives on, off its bridge; after any other change nothing but ``new`` does. NoBridge when ``new`` does not
+        serve for want of its bridge; an instance of it that lives is left alive."""
         if new is None or not new.running:
             self._stop_all_but(name, None)
             return None

@@ -70,8 +70,9 @@ class Driver(Protocol):
         A name that has none maps to ``()``. Looks, never changes anything. DriverError when it cannot look.
         """
 
-    def validate(self, name: str, release: Release) -> None:
-        """Raise ReleaseRefused for all that can be known beforehand to forbid this release here."""
+    def validate(self, name: str, release: Release) -> tuple[str, ...]:
+        """Raise ReleaseRefused for all that can be known beforehand to forbid this release here. Returned is, in
+        sentences without their stops, what forbids nothing and is good to know."""
 
     def swap(self, name: str, old: Optional[Release], new: Optional[Release]) -> Optional[Instance]:
         """End with ``new`` started and ``old`` no longer serving; ``None`` stands for absent, so this also starts

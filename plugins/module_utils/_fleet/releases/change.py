@@ -56,6 +56,8 @@ class Change:
     proposal: Proposal
     trial: Optional[str] = None
     """Id of the trial that was begun (and may have ended already)."""
+    remarks: tuple[str, ...] = ()
+    """What its driver says of the candidate though it can run."""
 
 
 def is_so(state: State, proposal: Proposal, what_runs: Sequence[Instance]) -> bool:

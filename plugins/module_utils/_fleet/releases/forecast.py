@@ -95,7 +95,7 @@ class Forecast(Transaction):
 
     def _refuse_what_cannot_run(self, candidate: Optional[Release]) -> None:
         if candidate is not None and not self._is_only_stopped_by(candidate) and self._is_here(candidate):
-            self._node.driver_for(candidate).validate(self._name, candidate)
+            self._remarks = self._node.driver_for(candidate).validate(self._name, candidate)
 
     def _is_here(self, candidate: Release) -> bool:
         """In check mode its image may not have been brought yet."""

@@ -77,6 +77,7 @@ class Transaction:
         self._journal = node.journal(name)
         self._holder = holder
         self.state = State(name=name, salt="")
+        self._remarks: tuple[str, ...] = ()
         self.not_started: Optional[str] = None
         """Why the current release, which should run, could not be started or put on its bridge."""
 
@@ -183,7 +184,7 @@ class Transaction:
             self.state = steps.released_from_hold(self.state, proposal.candidate)
         refuse_if_held(self.state, proposal.candidate)
         trial = self._change(proposal.candidate, options, arm)
-        return Change(True, before, self.state, proposal, trial)
+        return Change(True, before, self.state, proposal, trial, self._remarks)
 
     def roll_back_to(
         self, number: Optional[int], options: TrialOptions, arm: Optional[Arm], hold: bool = True
@@ -202,7 +203,7 @@ class Transaction:
         # Whoever goes back may want to go back further: nothing that was kept is forgotten by it.
         options = replace(options, keep=max(options.keep, len(self.state.kept)))
         trial = self._change(target, options, arm, hold_origin=hold)
-        return Change(True, before, self.state, proposal, trial)
+        return Change(True, before, self.state, proposal, trial, self._remarks)
 
     def confirm(self, trial_id: str) -> bool:
         """Confirm the trial with that id; False when it was confirmed before. TrialRefused when it cannot be."""
@@ -415,7 +416,7 @@ class Transaction:
         if candidate is None or self._is_only_stopped_by(candidate):
             return
         self._node.store.claim(candidate.image)
-        self._node.driver_for(candidate).validate(self._name, candidate)
+        self._remarks = self._node.driver_for(candidate).validate(self._name, candidate)
 
     def _is_only_stopped_by(self, candidate: Release) -> bool:
         """What is stopped as it is need not be able to run, and may have lost its image."""

@@ -190,9 +190,9 @@ def introduce(ports: Sequence[Port]) -> None:
 
 
 def ask_after(ports: Sequence[Port]) -> None:
-    """Have the machine ask guests for their addresses, which it goes on using meanwhile. A guest that was off its bridge
-    may know the machine by the MAC of a bridge that was made anew since; from the question it learns the present one,
-    which else takes it half a minute."""
+    """Have the machine ask guests for their addresses, which it goes on using meanwhile. A guest that was off its
+    bridge may know the machine by the MAC of a bridge that was made anew since; from the question it learns the
+    present one, which else takes it half a minute."""
     for port in ports:
         for command in introducing(port, bridge(port.bridge), "probe"):
             with suppress(IpError):
