@@ -29,9 +29,9 @@ from .albatross_labels import labels_in_use, labels_of
 from .albatross_place import Place, Places
 from .albatross_records import Attributed, Created, Records, attributed, not_ours
 from .albatross_refusals import refusals_of_image, refusals_of_options, refusals_of_server
-from .albatross_running import found_configuration, told
 from .albatross_rehearsal_label import REHEARSAL_SUFFIX, is_rehearsal
 from .albatross_rehearsals import AlbatrossRehearsals
+from .albatross_running import found_configuration, told
 from .protocol import Rehearsals
 
 _NOT_KNOWN_HERE = (

@@ -168,7 +168,9 @@ class ProcessDriver:
             return ()
         if not any(i.alive and i.serving and i.release != release.number for i in self._instances(name)):
             return ()
-        return tuple(f"it is swapped by stop_start and not by cut_over: {why}" for why in self._obstacles(name, release))
+        return tuple(
+            f"it is swapped by stop_start and not by cut_over: {why}" for why in self._obstacles(name, release)
+        )
 
     def _verified(self, name: str, release: Release) -> Path:
         try:
