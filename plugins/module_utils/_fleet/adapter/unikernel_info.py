@@ -28,7 +28,7 @@ ARGUMENTS = (
 
 def inform(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The module's result."""
-    node = local_node(NodeLayout(Path(parameters["root"])), places_of(parameters.get("albatross")))
+    node = local_node(NodeLayout(Path(parameters["root"])), places_of(parameters.get("albatross")), reports_only=True)
     names = parameters["names"]
     if names is not None:
         names = tuple(checked_name(name) for name in names)

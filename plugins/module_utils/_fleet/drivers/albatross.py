@@ -75,7 +75,7 @@ class AlbatrossDriver:
         if not records:
             return []
         place = self._place(name)
-        client = place.client()
+        client = self._places.client(place)
         running = self._attributed(name, client, place, records)
         newest = max(record.order for record in records)
         return [
@@ -267,7 +267,7 @@ class AlbatrossDriver:
         place = self._places.of(name)
         if place is None or is_rehearsal(name):
             return None
-        client = place.client()
+        client = self._places.client(place)
         for label in labels_of(name):
             info = client.unikernel(place.name(label))
             if info is not None:

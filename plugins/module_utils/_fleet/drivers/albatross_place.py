@@ -145,12 +145,33 @@ def place_from(given: Mapping[str, Any]) -> Place:
     return place
 
 
+@dataclass
+class Overview:
+    """What runs at each place, asked once for all that is looked at: for one report, which changes nothing."""
+
+    _clients: dict[Place, Client] = field(default_factory=dict)
+
+    def client(self, place: Place) -> Client:
+        if place not in self._clients:
+            from .albatross_overview import OnceAsked
+
+            plain = place.client()
+            self._clients[place] = OnceAsked(plain.transport, plain.generation, plain.patience)
+        return self._clients[place]
+
+
 @dataclass(frozen=True)
 class Places:
     """The place of each unikernel of a node: as it is declared now, or as it was last written down."""
 
     layout: NodeLayout
     declared: Mapping[str, Place] = field(default_factory=dict)
+    overview: Optional[Overview] = None
+    """For who only reports. None: each look is a question."""
+
+    def client(self, place: Place) -> Client:
+        """Who is asked what runs there."""
+        return place.client() if self.overview is None else self.overview.client(place)
 
     def of(self, name: str) -> Optional[Place]:
         """None: nothing is known of an albatross that would run it. DriverError when what is written is unreadable."""

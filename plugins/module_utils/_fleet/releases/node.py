@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Optional
 
 from ..clock import Clock, Now, SystemClock
-from ..drivers.albatross_place import Place, Places
+from ..drivers.albatross_place import Overview, Place, Places
 from ..drivers.protocol import Driver
 from ..drivers.registry import open_driver
 from ..errors import DriverError, ImageMissing, Inhibited
@@ -135,10 +135,11 @@ class Node:
         return self.open_driver(release.configuration.driver)
 
 
-def local_node(layout: NodeLayout, albatross: Optional[Mapping[str, Place]] = None) -> Node:
-    """This machine. ``albatross``: where that of each unikernel is, as far as it is declared anew."""
+def local_node(layout: NodeLayout, albatross: Optional[Mapping[str, Place]] = None, reports_only: bool = False) -> Node:
+    """This machine. ``albatross``: where that of each unikernel is, as far as it is declared anew. ``reports_only``:
+    what runs is looked at once, and what comes of a change would not be seen."""
     store = ImageStore(layout)
-    places = Places(layout, albatross or {})
+    places = Places(layout, albatross or {}, Overview() if reports_only else None)
     return Node(layout, store, lambda name: open_driver(name, layout, store, places), places=places)
 
 
