@@ -42,6 +42,8 @@ class Client:
     port: int = 80
     every_s: float = 0.002
     limit_s: float = 0.08
+    patience_s: Optional[float] = None
+    """Wait so long for an answer that is late already: it tells what was only slow from what was lost."""
     requests: list[Request] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -107,10 +109,13 @@ class Client:
                     chunk = sock.recv(65536)
                     state.said += chunk
                     if not chunk:
-                        end(sock, "ok" if b" 200 " in state.said[:20] else f"cut: {state.said[:20]!r}")
+                        late = time.monotonic() - state.request.begun_s > self.limit_s
+                        good = "late" if late else "ok"
+                        end(sock, good if b" 200 " in state.said[:20] else f"cut: {state.said[:20]!r}")
                 except OSError as error:
                     end(sock, type(error).__name__)
             now = time.monotonic()
-            for sock in [s for s, state in pending.items() if now - state.request.begun_s > self.limit_s]:
+            patience_s = self.limit_s if self.patience_s is None else self.patience_s
+            for sock in [s for s, state in pending.items() if now - state.request.begun_s > patience_s]:
                 end(sock, "too late")
         selector.close()
