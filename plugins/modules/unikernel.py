@@ -310,7 +310,7 @@ options:
       - V(auto) means V(cut_over) exactly when O(ready) is declared, the networks declare their addresses, no block
         device is shared with the old release, and there is memory for two; else V(stop_start).
       - A guest that needs its network to come up (DHCP, a fetch at start) is never ready off its bridge.
-      - On albatross there is no off the bridge. V(cut_over) creates the new one beside the old one, under a second label
+      - On albatross, V(cut_over) creates the new one beside the old one on the same bridge, under a second label
         (C(NAME.fleet-2)) with the same MAC, waits for O(ready) or a tenth of a second, then destroys the old one. Needs
         room for both in the policy of its path, no shared block device, no IPv6 addresses, and a name of at most 55
         characters. V(auto) means it exactly when O(ready) is a console check and all of that is so.

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The driver's cut-over on a real albatross: ``ALBATROSS_SOCKETS``, ``SOLO5_IMAGES``, ``ALBATROSS_TARGET`` and
-``ALBATROSS_BRIDGE`` as for ``test_albatross``."""
+"""The driver's cut-over on a real albatross: ``ALBATROSS_SOCKETS``, ``ALBATROSS_TLS`` (in the name of the root's CA),
+``SOLO5_IMAGES``, ``ALBATROSS_TARGET`` and ``ALBATROSS_BRIDGE`` as for ``test_albatross``."""
 
 from __future__ import annotations
 
@@ -29,19 +29,24 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model impor
     SwapMethod,
 )
 
-SOCKETS, IMAGES = os.environ.get("ALBATROSS_SOCKETS"), os.environ.get("SOLO5_IMAGES")
+SOCKETS, TLS = os.environ.get("ALBATROSS_SOCKETS"), os.environ.get("ALBATROSS_TLS")
+IMAGES = os.environ.get("SOLO5_IMAGES")
 TARGET = os.environ.get("ALBATROSS_TARGET", "hvt")
 NAME = f"fleet-test-{os.getpid()}-cut"
 FIRST, SECOND = labels_of(NAME)
 
-pytestmark = pytest.mark.skipif(
-    not SOCKETS or not IMAGES, reason="ALBATROSS_SOCKETS and SOLO5_IMAGES do not name a real albatross and its images"
-)
+pytestmark = pytest.mark.skipif(not IMAGES, reason="Solo5 images: SOLO5_IMAGES is not set")
+
+
+def over_tls(told: str) -> Place:
+    endpoint, server_ca, certificates, key = told.split(",")
+    address, _colon, port = endpoint.rpartition(":")
+    return Place(address=address.strip("[]"), port=int(port), server_ca=server_ca, certificates=certificates, key=key)
 
 
 class Node:
-    def __init__(self, root: Path) -> None:
-        self.place = Place(sockets=SOCKETS)
+    def __init__(self, root: Path, place: Place) -> None:
+        self.place = place
         self.layout = NodeLayout(root)
         self.store = ImageStore(self.layout)
         self.driver = AlbatrossDriver(self.layout, self.store, Places(self.layout, {NAME: self.place}))
@@ -64,9 +69,12 @@ class Node:
         return {label: info.digest.hex() for label, info in asked.items() if info is not None}
 
 
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    made = Node(tmp_path)
+@pytest.fixture(params=["sockets", "tls"])
+def node(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
+    told = SOCKETS if request.param == "sockets" else TLS
+    if not told:
+        pytest.skip(f"a real albatross: ALBATROSS_{request.param.upper()} is not set")
+    made = Node(tmp_path, Place(sockets=told) if request.param == "sockets" else over_tls(told))
     try:
         yield made
     finally:

@@ -599,6 +599,15 @@ def test_where_all_that_was_known_is_lost_it_is_adopted_under_its_second_label(h
     assert list(running(here)) == [NAME] and alive(here) == [(2, True)]
 
 
+def test_a_second_label_is_no_name_for_a_unikernel(tmp_path: Path, albatross: Albatross) -> None:
+    node = AlbatrossNode(tmp_path / "node", over_sockets(albatross))
+    driver = AlbatrossDriver(node.layout, node.store, Places(node.layout, {SECOND: node.place}))
+    by_hand(node, program(9), SECOND)
+    assert driver.discovered(SECOND, 1) is None and driver.fetch_image(SECOND, 1) is None
+    with pytest.raises(ReleaseRefused, match="kept for the second label of web; call it otherwise"):
+        driver.validate(SECOND, release(node, 1))
+
+
 def test_whose_label_it_is() -> None:
     assert [name_of(label) for label in ("web", "web.fleet-2", ".fleet-2", "WEB.FLEET-2")] == [
         "web",

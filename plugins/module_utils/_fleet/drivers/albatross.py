@@ -25,7 +25,7 @@ from ..layout import NodeLayout
 from ..model import Capabilities, Exit, Image, Instance, Release, SwapMethod
 from . import albatross_console as console, albatross_cut_over as beside
 from .albatross_creation import Creations, Images, what_runs
-from .albatross_labels import labels_in_use, labels_of
+from .albatross_labels import labels_in_use, labels_of, name_of
 from .albatross_place import Place, Places
 from .albatross_records import Attributed, Created, Records, attributed, not_ours
 from .albatross_refusals import refusals_of_image, refusals_of_options, refusals_of_server
@@ -155,6 +155,8 @@ class AlbatrossDriver:
             raise ReleaseRefused(f"{name}: {release} cannot run: {error} Nothing was stopped or started.") from error
         place = self._places.of(name) or Place()
         reasons = [*refusals_of_options(release.configuration, place), *refusals_of_image(release, image)]
+        if name_of(name) != name:
+            reasons.append(f"the end of its name is kept for the second label of {name_of(name)}; call it otherwise")
         unready = beside.why_no_ready_check(release.configuration)
         if unready is not None and beside.waits_for_console(release.configuration):
             reasons.append(unready)
@@ -265,7 +267,7 @@ class AlbatrossDriver:
     def _found(self, name: str) -> Optional[tuple[Place, str, UnikernelInfo]]:
         """Under its name; or under its second label, where all that was known of it here was lost."""
         place = self._places.of(name)
-        if place is None or is_rehearsal(name):
+        if place is None or is_rehearsal(name) or name_of(name) != name:
             return None
         client = self._places.client(place)
         for label in labels_of(name):
