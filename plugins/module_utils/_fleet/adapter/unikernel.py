@@ -195,7 +195,9 @@ def _result(node: Node, name: str, change: Change, parameters: Mapping[str, Any]
         "remarks": list(change.remarks),
         "trial": shown_outcome(change.after, change.trial) if change.trial else None,
         "phase": change.after.phase.value,
-        "diff": diff_of(name, before, after, change.proposal.inherited, parameters.get("comparison"), _ways(change, parameters))
+        "diff": diff_of(
+            name, before, after, change.proposal.inherited, parameters.get("comparison"), _ways(change, parameters)
+        )
         if change.changed
         else {"before": "", "after": ""},
     }
