@@ -38,6 +38,9 @@ def installed(machine: Machine) -> set[str]:
 def test_a_life_on_debian_13(bare: Machine, tmp_path: Path) -> None:
     assert 'VERSION_ID="13"' in bare.run("cat /etc/os-release")
     assert installed(bare).isdisjoint(ROLE_PACKAGES)
+    foreseen = bare.role("--check", "--diff", **DRIVERS)
+    assert changed(foreseen) > 0 and "qemu-system-x86" in foreseen
+    assert bare.run(SURVEY) == bare.before
 
     assert changed(bare.role(**DRIVERS)) > 0
     assert {"iproute2", "qemu-system-x86", "qemu-utils"} <= installed(bare)
