@@ -523,8 +523,9 @@ remarks:
   elements: str
   returned: success
   sample:
-    - "it is swapped by stop_start and not by cut_over: beside the one that runs it needs 256 MiB, and only 190 MiB are
-      free"
+    - >-
+      it is swapped by stop_start and not by cut_over: beside the one that runs it needs 256 MiB, and only 190 MiB are
+      free
 trial:
   description: The trial that was begun; null without a change and in check mode.
   type: dict

@@ -73,7 +73,7 @@ def main() -> None:
     print(f"{'the same, worst':58} {max(outages):8.3f}", flush=True)
     albatross_listing.main()
     # In processes of their own: they go into a network namespace, and their clients must not share an interpreter.
-    for bench in ("cut_over", "rehearsal", "albatross_swaps", "albatross_rehearsal", "albatross_live"):
+    for bench in ("cut_over", "rehearsal", "albatross_swaps", "albatross_rehearsal"):
         done = subprocess.run([sys.executable, "-m", f"{BENCHES}.{bench}"], check=False)
         if done.returncode:
             raise SystemExit(done.returncode)

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A real file system that is full at each write of an update in turn: it has room for no page, for one, for two, and so on
-until there is enough. Whatever could not be written, the old or the new release answers, and with room again it goes on.
+"""A real file system that is full at each write of an update in turn: it has room for no page, for one, for two, and so
+on until there is enough. Whatever could not be written, the old or the new release answers, and with room it goes on.
 """
 
 from __future__ import annotations

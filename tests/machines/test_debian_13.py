@@ -15,7 +15,9 @@ import pytest
 from ansible_collections.unikernel.fleet.tests.support.nspawn.base import DEBIAN_13, ROLE_PACKAGES, why_not
 from ansible_collections.unikernel.fleet.tests.support.nspawn.bed import create
 from ansible_collections.unikernel.fleet.tests.support.nspawn.deployed import NAME, Fleet
+from ansible_collections.unikernel.fleet.tests.support.nspawn.guests import ADDRESS as GUESTS_ADDRESS, guests_of
 from ansible_collections.unikernel.fleet.tests.support.nspawn.machine import SURVEY, Machine, changed
+from ansible_collections.unikernel.fleet.tests.support.virtual_machine import guest
 
 pytestmark = [pytest.mark.systemd, pytest.mark.long]
 DRIVERS = {"node_drivers": ["unix", "solo5", "qemu"]}
@@ -38,6 +40,9 @@ def installed(machine: Machine) -> set[str]:
 def test_a_life_on_debian_13(bare: Machine, tmp_path: Path) -> None:
     assert 'VERSION_ID="13"' in bare.run("cat /etc/os-release")
     assert installed(bare).isdisjoint(ROLE_PACKAGES)
+    foreseen = bare.role("--check", "--diff", **DRIVERS)
+    assert changed(foreseen) > 0 and "qemu-system-x86" in foreseen
+    assert bare.run(SURVEY) == bare.before
 
     assert changed(bare.role(**DRIVERS)) > 0
     assert {"iproute2", "qemu-system-x86", "qemu-utils"} <= installed(bare)
@@ -49,6 +54,8 @@ def test_a_life_on_debian_13(bare: Machine, tmp_path: Path) -> None:
     fleet.deploy(2)
     assert fleet.answers(f"{NAME} 2")
     assert bare.units(f"unikernel-fleet-unix@{NAME}:*") == [f"unikernel-fleet-unix@{NAME}:2.service"]
+
+    runs_a_virtual_machine(bare)
 
     trial = bare.do("deploy", "other", "exec sleep 1000", "600")
     assert trial
@@ -63,3 +70,17 @@ def test_a_life_on_debian_13(bare: Machine, tmp_path: Path) -> None:
     assert changed(bare.role(node_state="absent", **DRIVERS)) > 0
     assert bare.run(SURVEY) == bare.before
     assert changed(bare.role(node_state="absent", **DRIVERS)) == 0
+
+
+def runs_a_virtual_machine(bare: Machine) -> None:
+    """Under the QEMU that apt has brought."""
+    if guest.why_not() is not None:
+        return
+    with guests_of(bare) as guests:
+        guests.bring(guest.guest_files())
+        trial = guests.do("machine", "vm", GUESTS_ADDRESS, "works", "1")
+        guests.until("vm", verdict="pass", working=[1])
+        assert guests.answer() == "guest 1"
+        assert bare.units("unikernel-fleet-qemu@vm:*") == ["unikernel-fleet-qemu@vm:1.service"]
+        assert guests.do("confirm", "vm", trial)
+        guests.do("remove", "vm")

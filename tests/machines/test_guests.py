@@ -7,8 +7,6 @@ core, both run by a user without any power."""
 
 from __future__ import annotations
 
-import json
-import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +15,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.unikernel.fleet.tests.support.nspawn.base import why_not
-from ansible_collections.unikernel.fleet.tests.support.nspawn.machine import COLLECTION, Machine
+from ansible_collections.unikernel.fleet.tests.support.nspawn.guests import ADDRESS, BOOT_S, Guests, guests_of
+from ansible_collections.unikernel.fleet.tests.support.nspawn.machine import Machine
 from ansible_collections.unikernel.fleet.tests.support.solo5_image import (
     BLOCK_BASIC,
     abi_note,
@@ -32,10 +31,6 @@ pytestmark = [
     pytest.mark.skipif(REASON is not None, reason=f"no machine with systemd can be booted here: {REASON}"),
 ]
 
-ON_NODE = COLLECTION / "tests" / "support" / "guests_on_node.py"
-ADDRESS = "192.0.2.60"
-BOOT_S = 150.0
-"""About 3 s under TCG on an idle machine."""
 TENDER = """#!/bin/sh
 # As solo5-hvt-debug does, for a guest that aborts when it is told to.
 case $1 in
@@ -68,49 +63,10 @@ exec sleep 1000
 """
 
 
-class Guests:
-    """A prepared node that has the test guest, and words for what is done to guests there."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        machine.bring(ON_NODE, "/root/guests_on_node.py")
-
-    def do(self, *words: str) -> Any:
-        said = self.machine.run(f"python3 /root/guests_on_node.py {' '.join(map(shlex.quote, words))}", BOOT_S)
-        return json.loads(said.splitlines()[-1])
-
-    def until(self, name: str, **expected: Any) -> dict[str, Any]:
-        give_up = time.monotonic() + BOOT_S
-        while True:
-            shown: dict[str, Any] = self.do("show", name)
-            if all(shown[key] == value for key, value in expected.items()):
-                return shown
-            assert "verdict" not in expected or shown["phase"] != "stable", f"the trial of {name} ended: {shown}"
-            assert time.monotonic() < give_up, f"{name} is {shown}, and not {expected}"
-            time.sleep(0.5)
-
-    def answer(self) -> str:
-        asking = f"import urllib.request as r; print(r.urlopen('http://{ADDRESS}/', timeout=20).read().decode())"
-        return self.machine.run(f"python3 -c {shlex.quote(asking)}").strip()
-
-    def inside(self, pid: int, command: str) -> str:
-        """What root can do where that process is, with nothing of its own but what the process sees."""
-        return self.machine.run(f"nsenter --target {pid} --mount sh -c {shlex.quote(command)} 2>&1 || true")
-
-
 @pytest.fixture
 def guests(machine: Machine) -> Iterator[Guests]:
-    """Its devices are given to it by the machine that it is a container of. There they may be root's alone; on a node
-    of its own, role node gives them to the group kvm and to all."""
-    own = (
-        "for device in kvm:232 net/tun:200; do path=/dev/${device%:*}; [ -e $path ] || continue; "
-        "mkdir -p /devices; node=/devices/$(basename $path); [ -e $node ] || mknod $node c 10 ${device#*:}; "
-        "mount --bind $node $path; done; "
-        "chmod 0666 /dev/net/tun; [ ! -e /dev/kvm ] || { chgrp kvm /dev/kvm; chmod 0660 /dev/kvm; }"
-    )
-    machine.run(own)
-    yield Guests(machine)
-    machine.run("umount /dev/net/tun; [ ! -e /dev/kvm ] || umount /dev/kvm; rm -r /devices")
+    with guests_of(machine) as found:
+        yield found
 
 
 def assert_powerless(process: dict[str, Any], user: str) -> None:
@@ -123,9 +79,7 @@ def test_a_virtual_machine_runs_in_its_unit_without_power_and_a_broken_one_is_ro
     reason = guest.why_not()
     if reason is not None:
         pytest.skip(reason)
-    files = guest.guest_files()
-    for file, part in ((files.kernel, "kernel"), (files.initrd, "initrd")):
-        guests.machine.bring(Path(file), f"/root/guest-{part}")
+    guests.bring(guest.guest_files())
     trial = guests.do("machine", "vm", ADDRESS, "works", "1")
     shown = guests.until("vm", verdict="pass", working=[1])
     assert guests.answer() == "guest 1"

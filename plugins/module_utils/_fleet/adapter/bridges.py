@@ -25,6 +25,7 @@ from ..runtime.declared_bridges import (
     links_of_machine,
     plan,
 )
+from ..runtime.ip_command import program
 from . import options
 
 ARGUMENTS = (
@@ -56,8 +57,11 @@ def set_bridges(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, An
     """The module's result."""
     layout = NodeLayout(Path(parameters["root"]))
     declared = declared_from(parameters["bridges"])
-    links = links_of_machine()
-    steps = plan(declared, links)
+    # Without iproute2, which role node installs, nobody has made a bridge of ours: there is none to be taken away, and
+    # in check mode nothing can be told but that those declared would be made.
+    blind = program("ip") is None and (check_mode or not declared)
+    links = {} if blind else links_of_machine()
+    steps = () if blind else plan(declared, links)
     before = b""
     with suppress(FileNotFoundError):
         before = layout.bridges.read_bytes()

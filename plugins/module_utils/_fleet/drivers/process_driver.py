@@ -163,14 +163,11 @@ class ProcessDriver:
         return self._remarks(name, release)
 
     def _remarks(self, name: str, release: Release) -> tuple[str, ...]:
-        """Whoever declares a ready check means it to be cut over to."""
-        if release.configuration.swap is not SwapMethod.AUTO or release.configuration.ready is None:
-            return ()
+        from .swap_method import remarks_on_method
+
         if not any(i.alive and i.serving and i.release != release.number for i in self._instances(name)):
             return ()
-        return tuple(
-            f"it is swapped by stop_start and not by cut_over: {why}" for why in self._obstacles(name, release)
-        )
+        return remarks_on_method(release.configuration, self._obstacles(name, release))
 
     def _verified(self, name: str, release: Release) -> Path:
         try:

@@ -35,6 +35,13 @@ def obstacles_to_cut_over(
     return reasons
 
 
+def remarks_on_method(configuration: Configuration, obstacles: Sequence[str]) -> tuple[str, ...]:
+    """Why it is not cut over to, where that was meant: else nobody declares a ready check."""
+    if configuration.swap is not SwapMethod.AUTO or configuration.ready is None:
+        return ()
+    return tuple(f"it is swapped by stop_start and not by cut_over: {obstacle}" for obstacle in obstacles)
+
+
 def cuts_over(configuration: Configuration, obstacles: Sequence[str]) -> bool:
     """Whether it is to be done so; ``auto`` takes the other way where there is an obstacle."""
     return configuration.swap is not SwapMethod.STOP_START and not obstacles
