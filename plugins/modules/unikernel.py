@@ -577,7 +577,10 @@ def main() -> None:
     module = AnsibleModule(argument_spec=specs(ARGUMENTS), supports_check_mode=True)
     hide_secrets_of_checks(module)
     with failing(module):
-        module.exit_json(**declare(module.params, module.check_mode))
+        result = declare(module.params, module.check_mode)
+        if result["unguarded"] is not None:
+            module.warn(f"{result['name']}: nobody guards its trial: {result['unguarded']}")
+        module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -191,8 +191,6 @@ def _result(node: Node, name: str, change: Change, parameters: Mapping[str, Any]
     unguarded = why_nobody_guards(node, name, parameters) if change.changed else None
     ways = _ways(change, parameters, unguarded)
     return {
-        # Ansible shows them by itself.
-        **({} if unguarded is None else {"warnings": [f"{name}: nobody guards its trial: {unguarded}"]}),
         "changed": change.changed,
         "name": name,
         "unguarded": unguarded,
