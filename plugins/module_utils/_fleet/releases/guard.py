@@ -42,7 +42,7 @@ _LONGEST_PAUSE_S = 30.0
 """A guard that is hindered (a full disk, say) tries again for about an hour."""
 
 
-_FOR_A_REVERT = ("..drivers.process_disks", "..drivers.process_refusals", "..drivers.swap_method")
+_FOR_A_REVERT = ("..drivers.process_swaps", "..drivers.process_validation", "..drivers.process_disks")
 """Imported where they are used; in a guard, before anything depends on its speed."""
 
 
