@@ -386,6 +386,7 @@ class Transaction:
     def _restore_as_far_as_can_be(self) -> None:
         """Without its bridge the old release serves nobody, whatever is tried; and once there is one again, whoever
         opens this next puts it there. So that is no reason to give it up as stranded."""
+        self.not_started = None
         try:
             self._restore_origin()
         except NoBridge as error:
