@@ -80,7 +80,7 @@ test: venv-dev tree ## run everything below that belongs to a change; ends with 
 	@rm -rf $(REPORTS)
 	@status=0; \
 	$(MAKE) -j$(JOBS) lint sanity || status=1; \
-	FLEET_FORM=short $(MAKE) unit unit-others molecule faults machines || status=1; \
+	FLEET_FORM=short $(MAKE) unit component unit-others molecule faults machines || status=1; \
 	$(DEV)/python tools/summary.py $(REPORTS) || status=1; \
 	exit $$status
 
@@ -134,11 +134,14 @@ importer: venv-dev venv-importer copy ## check what Galaxy checks when a release
 
 # --- Tests
 
-.PHONY: unit unit-others sanity molecule machines faults fuzz live-test bench
+.PHONY: unit component unit-others sanity molecule machines faults fuzz live-test bench
 unit: venv-dev tree ## run the unit and property tests
 	@$(STEP) unit -- $(PYTEST) -n $(JOBS) --junitxml=$(REPORTS)/unit.xml tests/unit
 
-unit-others: venv-dev tree ## the same on the other Pythons found, each with the newest ansible-core for it
+component: venv-dev tree ## run the tests of single parts on real processes, namespaces, virtual machines and playbooks
+	@$(STEP) component -- $(PYTEST) -n $(JOBS) --junitxml=$(REPORTS)/component.xml tests/component
+
+unit-others: venv-dev tree ## both on the other Pythons found, each with the newest ansible-core for it
 	@$(DEV)/python tools/unit_others.py $(CURDIR)/.venv $(JOBS)
 
 sanity: venv-dev copy ## run ansible-test sanity, on a node's oldest and newest Python too

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs the unit tests on the other Pythons of this machine, each with the newest ansible-core that it can install.
+"""Runs the unit and component tests on the other Pythons of this machine, each with the newest ansible-core for it.
 
 ``unit_others.py VENVS JOBS``: the environments are made in VENVS; ``$PYTHONS`` names the Pythons, if it is set, or
 else the oldest and the newest found are taken. What is not there is named in the summary, not passed over in silence.
@@ -18,6 +18,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 STEP = [sys.executable, str(CHECKOUT / "tools" / "step.py")]
 OLDEST = "3.9"
+TESTS = ("tests/unit", "tests/component")
 
 
 def interpreters() -> list[str]:
@@ -49,7 +50,7 @@ def main() -> int:
         python = str(venv / "bin" / "python")
         core = answer(python, "__import__('ansible.release').release.__version__")
         print(f"        Python {version} with ansible-core {core}:", flush=True)
-        pytest = [python, "-m", "pytest", "-q", "-n", jobs, f"--junitxml={reports / name}.xml", "tests/unit"]
+        pytest = [python, "-m", "pytest", "-q", "-n", jobs, f"--junitxml={reports / name}.xml", *TESTS]
         status |= subprocess.run([*STEP, name, "--", *pytest], cwd=CHECKOUT, check=False).returncode
         tested.append(version)
     if OLDEST not in tested and answer(sys.executable, "'%d.%d' % sys.version_info[:2]") != OLDEST:

@@ -181,6 +181,13 @@ def test_what_is_no_url_is_refused(url: str, layout: NodeLayout) -> None:
         bring(url, layout)
 
 
+def test_time_that_is_over_before_the_connection_is_made_is_over_all_the_same(
+    server: ImageServer, layout: NodeLayout
+) -> None:
+    with pytest.raises(Unreachable, match="too slow"):
+        bring(f"{server.url}/dribbles", layout, total_timeout_s=0.0)
+
+
 def test_certificates_are_verified_against_the_private_ca(tmp_path: Path, layout: NodeLayout) -> None:
     certificate = self_signed(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

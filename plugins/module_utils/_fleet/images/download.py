@@ -167,6 +167,9 @@ class _TimeLimit:
         # http.client forgets the socket of an answer that says ``connection: close``, and still reads from it.
         self._sock = self._connection.sock
         self.has_connected = True
+        if self.over:
+            # It was over while the connection was being made, and there was nothing to shut down yet.
+            self._shut_down()
 
     def cancel(self) -> None:
         self._timer.cancel()
