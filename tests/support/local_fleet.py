@@ -19,10 +19,12 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout impo
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.node import Node, local_node
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase, State
 from ansible_collections.unikernel.fleet.tests.support.molecule import builds, folder as scenario, look
+from ansible_collections.unikernel.fleet.tests.support.real_node import within
 
 COLLECTION = Path(__file__).resolve().parents[2]
 STEPS = COLLECTION / "extensions" / "molecule" / "steps"
 NAME = "web"
+UP_S = 5.0
 
 
 class LocalFleet:
@@ -86,7 +88,8 @@ class LocalFleet:
         state, wrong = self.state(), []
         if state.phase is not Phase.STABLE:
             wrong.append(f"it is {state.phase.value}")
-        if self.answer() not in expected:
+        # What was just started needs some time until it answers.
+        if not within(UP_S, lambda: self.answer() in expected):
             wrong.append(f"{self.answer()!r} answers instead of {list(expected)}")
         alive = [instance.release for instance in self.node.inspect(state) if instance.alive]
         if alive != ([] if state.current is None else [state.current.number]):
