@@ -137,5 +137,7 @@ def test_a_guard_does_not_take_a_flapping_service_for_a_living_one(guarded: Guar
     guarded.declare(FLAPPING, replace(options, schedule=schedule))
     assert within(15.0, lambda: guarded.state().phase is Phase.STABLE)
     ended = guarded.state().ended
-    assert ended is not None and ended.outcome == "rolled_back" and "two ill" in ended.reason, ended
+    assert ended is not None and ended.outcome == "rolled_back", ended
+    # By how it was at the deadline.
+    assert any(words in ended.reason for words in ("two ill", "not long enough without a failure")), ended
     assert guarded.answers("one default")
