@@ -7,8 +7,9 @@ builds rolled back, another configuration, adoption, drift and a policy that for
 
 ``ALBATROSS_SOCKETS``, ``ALBATROSS_TLS`` (with the root's CA), ``ALBATROSS_BRIDGE``, ``ALBATROSS_TARGET`` and
 ``SOLO5_IMAGES`` as in test_albatross.py; ``ALBATROSS_GENERATION`` is the server's (2.7). The unikernels get the last
-three addresses of ``ALBATROSS_NETWORK`` (192.0.2.0/24), which this machine has to reach through the bridge. They are
-called ``fleet-test-...``; the policy of the path ``fleet-test`` is removed in the end. No other unikernel is touched.
+three addresses of ``ALBATROSS_NETWORK`` (192.0.2.0/24), which this machine has to reach through the bridge. Rehearsals
+are played where ``ALBATROSS_QUARANTINE`` names another bridge, with nothing on it. The unikernels are called
+``fleet-test-...``; the policy of the path ``fleet-test`` is removed in the end. No other unikernel is touched.
 """
 
 from __future__ import annotations

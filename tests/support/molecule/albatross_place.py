@@ -25,7 +25,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.n
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import Generation
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.unix_sockets import UnixSockets
 
-VERSIONS = (1, 2, 4, 6)
+VERSIONS = (1, 2, 4, 5, 6)
 """Of the good builds."""
 
 
@@ -51,6 +51,8 @@ def double(folder: Path, ports: dict[str, int]) -> dict[str, Any]:
         "urls": {name: f"http://127.0.0.1:{port}" for name, port in ports.items()},
         "answers": {name: {str(version): f"{name} {version} hello" for version in VERSIONS} for name in ports},
         "last_words": "it ended; its last words: shop 3 starts",
+        "says_up": "starts",
+        "says_dying": "no configuration",
     }
 
 
@@ -80,6 +82,8 @@ def live(_folder: Path, ports: dict[str, int]) -> dict[str, Any]:
         # See builds.py: odd versions are made of the image v1, even ones of v2, and each says which it is.
         "answers": {name: {str(version): f"v{2 - version % 2}" for version in VERSIONS} for name in ports},
         "last_words": "solo5_abort() called",
+        "says_up": "httpd: ready",
+        "says_dying": "solo5_abort() called",
     }
 
 

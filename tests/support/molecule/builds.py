@@ -31,7 +31,7 @@ def program(name: str, version: int, behaviour: str) -> bytes:
     return f"#!{sys.executable} -IS\n{text}".encode()
 
 
-REAL_IMAGES = {"answers_503": "v3-unhealthy", "exits_0": "v4-crash"}
+REAL_IMAGES = {"answers_503": "v3-unhealthy", "exits_0": "v4-crash", "exits_1": "v4-crash"}
 """What is as broken as a behaviour of the service, among the images that answer only their variant."""
 
 
