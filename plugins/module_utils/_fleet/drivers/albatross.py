@@ -25,7 +25,7 @@ from ..layout import NodeLayout
 from ..model import Capabilities, Exit, Image, Instance, Release, SwapMethod
 from . import albatross_console as console, albatross_cut_over as beside
 from .albatross_creation import Creations, Images, what_runs
-from .albatross_labels import labels_in_use, labels_of, name_of
+from .albatross_labels import labels_of, name_of
 from .albatross_place import Place, Places
 from .albatross_records import Attributed, Created, Records, attributed, not_ours
 from .albatross_refusals import refusals_of_image, refusals_of_options, refusals_of_server
@@ -88,7 +88,7 @@ class AlbatrossDriver:
     def _attributed(self, name: str, client: Client, place: Place, records: Sequence[Created]) -> dict[int, Attributed]:
         """What runs of these, by number."""
         found: dict[int, Attributed] = {}
-        there = what_runs(client, place, (*labels_in_use(self._layout, name), *(one.label for one in records)))
+        there = what_runs(client, place, (*labels_of(name), *(one.label for one in records)))
         for label, info in there.items():
             one = attributed([record for record in records if record.label == label], info)
             if one is not None:
@@ -198,7 +198,7 @@ class AlbatrossDriver:
         if not there and self._places.of(name) is None:
             return
         creations = self._creations(name, self._place(name))
-        for label in dict.fromkeys((*labels_in_use(self._layout, name), *(record.label for record in there))):
+        for label in dict.fromkeys((*labels_of(name), *(record.label for record in there))):
             creations.destroy(label)
         for record in there:
             if not record.ended:
@@ -270,11 +270,7 @@ class AlbatrossDriver:
         if place is None or is_rehearsal(name) or name_of(name) != name:
             return None
         client = self._places.client(place)
-        for label in labels_of(name):
-            info = client.unikernel(place.name(label))
-            if info is not None:
-                return place, label, info
-        return None
+        return next(((place, label, info) for label, info in what_runs(client, place, labels_of(name)).items()), None)
 
     def _recorded(self, name: str, label: str, info: UnikernelInfo) -> Optional[Release]:
         """The release that it was started from by us, unchanged since: where a state was lost."""

@@ -27,7 +27,7 @@ from ..layout import NodeLayout
 from ..model import Image, Release
 from . import albatross_console as console, albatross_cut_over as beside
 from .albatross_ending import POLL_S, SETTLES_WITHIN_S, destroy_for_sure
-from .albatross_labels import free_label, note_second_label
+from .albatross_labels import free_label
 from .albatross_place import Place, Places
 from .albatross_records import Created, Records, attributed
 from .albatross_refusals import refusals_of_server
@@ -48,8 +48,9 @@ class Images(Protocol):
 
 
 def what_runs(client: Client, place: Place, labels: Iterable[str]) -> dict[str, UnikernelInfo]:
-    """Under these labels."""
-    asked = {label: client.unikernel(place.name(label)) for label in dict.fromkeys(labels)}
+    """Under these labels, in their order; told in one answer, so of one moment."""
+    listed = {entry.name: entry.info for entry in client.unikernels(place.name(None))}
+    asked = {label: listed.get(place.name(label)) for label in labels}
     return {label: info for label, info in asked.items() if info is not None}
 
 
@@ -164,7 +165,6 @@ class Creations:
         image = self.verified(release)
         content = image.read_bytes()
         self._keep_way_back(serving, running)
-        note_second_label(self._layout, self._name)
         record = self._record(release, self.wanted(release, label), None, label)
         self._records.begin(record, release, image)
         full = self._place.name(label)
@@ -295,8 +295,6 @@ class Creations:
         running = running or self.wanted(release, label)
         there = self._records.of(release.number)
         if there is None or (there.running, there.ended, there.label) != (running, "", label):
-            if label != self._name:
-                note_second_label(self._layout, self._name)
             record = replace(self._record(release, running, None, label), started=info.started)
             self._records.begin(record, release, self.verified(release))
         elif there.started != info.started:

@@ -12,15 +12,10 @@ from __future__ import annotations
 
 from typing import Optional
 
-from ..durable import make_folder, write_durably
-from ..errors import DriverError
-from ..layout import NodeLayout
-
 SUFFIX = ".fleet-2"
-"""Of the second label. Whoever sees only albatross, as the inventory does, knows it by this end."""
+"""Of the second label. Whoever sees only albatross, as the inventory does, knows it by this end. So it is ours alone,
+and what others run under it is drift."""
 LONGEST_LABEL = 63
-MARK = "second-label"
-"""The file that says that there may be something under it."""
 
 
 def second_label(name: str) -> Optional[str]:
@@ -42,24 +37,3 @@ def labels_of(name: str) -> tuple[str, ...]:
 def free_label(name: str, taken: str) -> Optional[str]:
     """The one that is not taken."""
     return second_label(name) if taken == name else name
-
-
-def labels_in_use(layout: NodeLayout, name: str) -> tuple[str, ...]:
-    """Those under which something of ours may run; most unikernels never had a second one, and need not be asked for
-    it."""
-    return labels_of(name) if (layout.unikernel(name) / MARK).exists() else (name,)
-
-
-def note_second_label(layout: NodeLayout, name: str) -> None:
-    """Before it is first used. It stays noted: a request whose answer was lost may be carried out late."""
-    mark = layout.unikernel(name) / MARK
-    if mark.exists():
-        return
-    try:
-        make_folder(mark.parent)
-        write_durably(mark, f"{second_label(name)}\n".encode("ascii"))
-    except OSError as error:
-        raise DriverError(
-            f"{name}: that it may run under a second label cannot be written to {mark}: {error}. Nothing was stopped "
-            "or started. Make room or correct the permissions."
-        ) from error

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from ..albatross.client import Client
-from ..albatross.names import Name
-from ..albatross.records import UnikernelInfo
+from ..albatross.names import ROOT, Name
+from ..albatross.records import NamedInfo
 from ..errors import DriverError
 
 
@@ -20,16 +20,16 @@ from ..errors import DriverError
 class OnceAsked(Client):
     """A client to which what runs is what ran when it was first asked."""
 
-    _listed: Optional[dict[Name, UnikernelInfo]] = field(default=None, init=False, repr=False)
+    _listed: dict[Name, tuple[NamedInfo, ...]] = field(default_factory=dict, init=False, repr=False)
     _fault: Optional[DriverError] = field(default=None, init=False, repr=False)
 
-    def unikernel(self, name: Name) -> Optional[UnikernelInfo]:
+    def unikernels(self, name: Name = ROOT) -> tuple[NamedInfo, ...]:
         if self._fault is not None:
             raise self._fault  # its time-out is waited for once, too
-        if self._listed is None:
+        if name not in self._listed:
             try:
-                self._listed = {entry.name: entry.info for entry in self.unikernels(name.of_path)}
+                self._listed[name] = super().unikernels(name)
             except DriverError as error:
                 self._fault = error
                 raise
-        return self._listed.get(name)
+        return self._listed[name]

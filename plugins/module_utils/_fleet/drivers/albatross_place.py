@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -142,6 +142,8 @@ def place_from(given: Mapping[str, Any]) -> Place:
         raise InvalidDeclaration(
             f"albatross: timeout is {place.timeout_s:g} s; more than 0 and at most {LONGEST_TIMEOUT_S:g} are possible."
         )
+    if place.generation is not Generation.V2_5:
+        return replace(place, path=place.path.lower())  # as the server has it, in policies and listings
     return place
 
 
