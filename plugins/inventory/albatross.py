@@ -26,7 +26,8 @@ requirements:
   - asn1crypto on the controller
   - cryptography on the controller, for nodes over TLS
 notes:
-  - The arguments of unikernels are among the variables. They are readable for everybody who may ask albatross.
+  - The arguments of unikernels are among the variables. They are readable for everybody who may ask albatross, and a
+    cache of files, as C(jsonfile) is one, may be readable for everybody on the controller.
   - Values that come from albatross are never evaluated as templates.
   - Nobody can log in to a unikernel. Plays over these hosts delegate their tasks, or run on the controller.
 extends_documentation_fragment:

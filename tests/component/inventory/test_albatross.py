@@ -192,6 +192,16 @@ def test_a_silent_node_is_an_error_or_a_warning_but_never_an_empty_one(here: Alb
     assert "Its unikernels are missing from the inventory." in warned.errors
 
 
+def test_certificates_of_one_node_that_are_of_no_use_cost_that_node_only(
+    here: Albatross, there: Albatross, tmp_path: Path
+) -> None:
+    bad = over_tls(there, "bad")
+    Path(bad["key"]).chmod(0o644)
+    run = Run(tmp_path, over_tls(here, "good"), bad, unreachable="warn")
+    assert set(run.hosts) == {"hello@good", "dev_web_www@good"}
+    assert "Node 'bad' did not say what it runs" in run.errors and "have the key issued anew" in run.errors
+
+
 def test_a_node_that_never_answers_is_given_up(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         (tmp_path / "mute").mkdir()

@@ -17,6 +17,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.alb
     hosts_of,
     nodes_from,
     path_groups,
+    path_of,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.names import Name
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import Generation
@@ -41,7 +42,6 @@ WRONG: list[tuple[Any, str]] = [
     ([{"sockets": "a", "name": "x y"}], "'x y' cannot be part of hosts' names"),
     ([{"sockets": "a", "path": "x_y"}], "'x_y' is no label of albatross"),
     ([{"address": "a", "port": 0, "server_ca": "c", "certificates": "c", "key": "k"}], "0 is no port"),
-    ([{"address": "a", "server_ca": "c", "certificates": "c", "key": "k"}], "k cannot be read"),
     ([{"name": "a", "sockets": "x"}, {"name": "a", "sockets": "y"}], "nodes: two are named 'a'"),
 ]
 
@@ -63,8 +63,14 @@ def test_a_node_over_tls_is_asked_for_the_path_of_its_certificate(tmp_path: Path
     tenant: Files = certificates.tenant_of(tmp_path, root, "dev", Policy((0,), 1, 64, ()))
     told = {"server_ca": root.certificates.name, "certificates": tenant.certificates.name, "key": tenant.key.name}
     (node,) = nodes_from([{"address": "192.0.2.1", **told}], tmp_path)
-    assert (node.name, node.path) == ("192.0.2.1", ("dev",))
+    assert (node.name, path_of(node)) == ("192.0.2.1", ("dev",))
     assert node.transport == Tls("192.0.2.1", root.certificates, tenant.certificates, tenant.key, 1025)
+
+
+def test_a_key_that_cannot_be_read_is_its_nodes_failure_alone(tmp_path: Path) -> None:
+    told = {"address": "a", "server_ca": "c", "certificates": "c", "key": "k"}
+    (answer,) = ask(nodes_from([told], tmp_path), 1.0)
+    assert answer.failure is not None and "k cannot be read" in answer.failure
 
 
 def test_no_two_unikernels_can_have_the_same_name() -> None:

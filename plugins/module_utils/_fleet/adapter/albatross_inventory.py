@@ -43,8 +43,8 @@ class AskedNode:
     name: str
     transport: Union[UnixSockets, Tls]
     generation: Generation = Generation.V2_7
-    path: tuple[str, ...] = ()
-    """Only what lies below it. Over TLS it is that of the certificate."""
+    path: Optional[tuple[str, ...]] = ()
+    """Only what lies below it. None: that of the certificate, over TLS."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _node(entry: Any, where: str, folder: Path) -> AskedNode:
         port=_port(entry.get("port", PORT), where),
         server_certificate=folder / str(pinned) if pinned else None,
     )
-    return AskedNode(name, transport, generation, read_authority(transport.certificates, transport.key).path)
+    return AskedNode(name, transport, generation, None)
 
 
 def _generation(told: Any, where: str) -> Generation:
@@ -153,10 +153,17 @@ def ask(nodes: Sequence[AskedNode], timeout_s: float) -> list[Answer]:
 def _ask(node: AskedNode, timeout_s: float) -> Answer:
     client = Client(node.transport, node.generation, Patience(timeout_s, timeout_s, timeout_s))
     try:
-        found = client.unikernels(Name(node.path))
+        found = client.unikernels(Name(path_of(node)))
     except (DriverError, InvalidDeclaration) as error:
         return Answer(node.name, failure=str(error))
     return Answer(node.name, tuple(variables_of(entry, node.name) for entry in _each_once(found)))
+
+
+def path_of(node: AskedNode) -> tuple[str, ...]:
+    """What is asked for. InvalidDeclaration when a certificate or its key is of no use."""
+    if node.path is None and isinstance(node.transport, Tls):
+        return read_authority(node.transport.certificates, node.transport.key).path
+    return node.path or ()
 
 
 def _each_once(found: Sequence[NamedInfo]) -> list[NamedInfo]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
+from ..drivers.albatross_labels import why_reserved
 from ..errors import FleetError, InvalidDeclaration
 from ..layout import DEFAULT_ROOT, NodeLayout
 from ..model import checked_name, checked_sha256
@@ -66,6 +67,9 @@ def declaration_of(host: str, variables: Mapping[str, Any]) -> Declaration:
     try:
         place = place_of({"driver": variables.get(PREFIX + "driver"), "albatross": variables.get(PREFIX + "albatross")})
         NodeLayout(Path(str(root)))
+        reserved = why_reserved(name) if place is not None else None
+        if reserved is not None:
+            raise InvalidDeclaration(f"{host}: {reserved}.")
         declared = replace(
             declared,
             wanted=_wanted(variables),
@@ -73,7 +77,7 @@ def declaration_of(host: str, variables: Mapping[str, Any]) -> Declaration:
             configuration=configuration_of(variables),
             retry_failed=_flag(variables, "retry_failed"),
             rehearse=_flag(variables, "rehearse"),
-            path=place.path.lower() if place is not None else "",
+            path=place.path if place is not None else "",
             quarantine_bridge=place.quarantine_bridge if place is not None else None,
         )
     except InvalidDeclaration as error:

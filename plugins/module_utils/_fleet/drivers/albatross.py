@@ -25,11 +25,10 @@ from ..layout import NodeLayout
 from ..model import Capabilities, Exit, Image, Instance, Release, SwapMethod
 from . import albatross_console as console, albatross_cut_over as beside
 from .albatross_creation import Creations, Images, what_runs
-from .albatross_labels import labels_of, name_of
+from .albatross_labels import labels_of, why_reserved
 from .albatross_place import Place, Places
 from .albatross_records import Attributed, Created, Records, attributed, not_ours
 from .albatross_refusals import refusals_of_image, refusals_of_options, refusals_of_server
-from .albatross_rehearsal_label import REHEARSAL_SUFFIX, is_rehearsal
 from .albatross_rehearsals import AlbatrossRehearsals
 from .albatross_running import found_configuration, told
 from .protocol import Rehearsals
@@ -155,13 +154,12 @@ class AlbatrossDriver:
             raise ReleaseRefused(f"{name}: {release} cannot run: {error} Nothing was stopped or started.") from error
         place = self._places.of(name) or Place()
         reasons = [*refusals_of_options(release.configuration, place), *refusals_of_image(release, image)]
-        if name_of(name) != name:
-            reasons.append(f"the end of its name is kept for the second label of {name_of(name)}; call it otherwise")
+        reserved = why_reserved(name)
+        if reserved is not None:
+            reasons.append(reserved)
         unready = beside.why_no_ready_check(release.configuration)
         if unready is not None and beside.waits_for_console(release.configuration):
             reasons.append(unready)
-        if is_rehearsal(name):
-            reasons.append(f"names that end in {REHEARSAL_SUFFIX} are those of rehearsals")
         if release.running and not reasons:
             creations = self._creations(name, place)
             there = creations.there(labels_of(name))
@@ -267,7 +265,7 @@ class AlbatrossDriver:
     def _found(self, name: str) -> Optional[tuple[Place, str, UnikernelInfo]]:
         """Under its name; or under its second label, where all that was known of it here was lost."""
         place = self._places.of(name)
-        if place is None or is_rehearsal(name) or name_of(name) != name:
+        if place is None or why_reserved(name) is not None:
             return None
         client = self._places.client(place)
         return next(((place, label, info) for label, info in what_runs(client, place, labels_of(name)).items()), None)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Optional
 
+from .albatross_rehearsal_label import REHEARSAL_SUFFIX, is_rehearsal
+
 SUFFIX = ".fleet-2"
 """Of the second label. Whoever sees only albatross, as the inventory does, knows it by this end. So it is ours alone,
 and what others run under it is drift."""
@@ -37,3 +39,12 @@ def labels_of(name: str) -> tuple[str, ...]:
 def free_label(name: str, taken: str) -> Optional[str]:
     """The one that is not taken."""
     return second_label(name) if taken == name else name
+
+
+def why_reserved(name: str) -> Optional[str]:
+    """Why no unikernel may be called so, in a clause; None where one may."""
+    if is_rehearsal(name):
+        return f"names that end in {REHEARSAL_SUFFIX} are those of rehearsals"
+    if name_of(name) != name:
+        return f"the end of its name is kept for the second label of {name_of(name)}; call it otherwise"
+    return None
