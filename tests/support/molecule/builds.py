@@ -22,13 +22,16 @@ from pathlib import Path
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.publishing import Publication, publish
 from ansible_collections.unikernel.fleet.tests.support.albatross.images import image as unikernel
 
+NO_PROGRAM = "no_program"
+"""The behaviour of a build that nothing can execute, so that the node refuses it."""
+
 
 def program(name: str, version: int, behaviour: str) -> bytes:
     text = Path(__file__).with_name("service.py").read_text(encoding="utf-8")
     values = {"NAME": name, "VERSION": str(version), "BEHAVIOUR": behaviour}
     for key, value in values.items():
         text = text.replace(f"@{key}@", value, 1)
-    return f"#!{sys.executable} -IS\n{text}".encode()
+    return text.encode() if behaviour == NO_PROGRAM else f"#!{sys.executable} -IS\n{text}".encode()
 
 
 REAL_IMAGES = {"answers_503": "v3-unhealthy", "exits_0": "v4-crash", "exits_1": "v4-crash"}

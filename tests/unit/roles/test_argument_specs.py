@@ -38,6 +38,16 @@ def read(*path: str) -> Any:
     return yaml.safe_load(ROLE.joinpath(*path).read_text(encoding="utf-8"))
 
 
+def tasks_of(*path: str) -> list[Any]:
+    """Those of its blocks among them."""
+    return [inner for task in read(*path) for inner in task.get("block", [task])]
+
+
+def arguments_of_the_module() -> Any:
+    tasks = tasks_of("tasks", "main.yml")
+    return next(task["unikernel.fleet.unikernel"] for task in tasks if "unikernel.fleet.unikernel" in task)
+
+
 SPEC = read("meta", "argument_specs.yml")["argument_specs"]
 DEFAULTS = read("defaults", "main.yml")
 
@@ -67,8 +77,7 @@ def test_an_option_of_the_tables_is_a_variable_of_the_role_with_the_same_meaning
 
 
 def test_every_option_of_the_module_is_passed_by_the_role() -> None:
-    tasks = read("tasks", "main.yml")
-    passed = next(task["unikernel.fleet.unikernel"] for task in tasks if "unikernel.fleet.unikernel" in task)
+    passed = arguments_of_the_module()
     options_of_the_module = {option.name for option in unikernel.ARGUMENTS}
     assert set(passed) == options_of_the_module - {"lock_timeout"}
     for name in options_of_the_module - NOT_VARIABLES:
@@ -76,8 +85,7 @@ def test_every_option_of_the_module_is_passed_by_the_role() -> None:
 
 
 def test_what_is_left_out_is_omitted_and_not_given_a_default_of_its_own() -> None:
-    tasks = read("tasks", "main.yml")
-    passed = next(task["unikernel.fleet.unikernel"] for task in tasks if "unikernel.fleet.unikernel" in task)
+    passed = arguments_of_the_module()
     for option in options.CONFIGURATION:
         assert option.variable not in DEFAULTS
         assert passed[option.name] == f"{{{{ {option.variable} | default(omit) }}}}"
@@ -117,6 +125,6 @@ def test_all_that_evidence_consists_of_is_fetched_and_what_is_not_there_is_left_
 
 def test_every_task_on_a_node_goes_on_when_it_is_unreachable_so_that_the_role_can_say_so() -> None:
     for file in ("tasks/main.yml", "tasks/move.yml", "tasks/roll_back.yml", "handlers/main.yml"):
-        for task in read(*file.split("/")):
+        for task in tasks_of(*file.split("/")):
             if "delegate_to" in task and task["delegate_to"] != "localhost":
                 assert task.get("ignore_unreachable") is True, task["name"]
