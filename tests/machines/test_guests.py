@@ -151,7 +151,7 @@ def test_a_disk_is_written_from_inside_the_sandbox_and_restored_after_a_bad_upda
     shown = guests.until("disk", verdict="pass", working=[1])
     assert guests.do("confirm", "disk", trial)
     # The disk is root's, and so is whoever writes to it; but not with root's power.
-    assert shown["process"]["Uid"] == ["0"] * 4
+    assert shown["process"]["Uid"] == ["0"] * 4 and shown["process"]["CapEff"] == ["0000000000000000"]
     assert shown["process"]["NoNewPrivs"] == ["1"] and shown["process"]["Seccomp"] == ["2"]
     console = shown["consoles"]["1"]
     assert console[-1] == "disk: one"

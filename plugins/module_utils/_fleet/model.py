@@ -336,6 +336,11 @@ class Exit:
     meaning: str = "ended, and nobody saw how"
     """For people: ``exited with status 1``, ``killed by SIGSEGV``."""
 
+    @property
+    def unseen(self) -> bool:
+        """It ended while the machine was up, and whoever was to see that had been killed: so nobody restarts it."""
+        return self == Exit()
+
 
 @dataclass(frozen=True)
 class Instance:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import signal
 import stat
@@ -36,6 +37,11 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.wa
     Standing,
     TrialReport,
     wait_for_verdict,
+)
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.process import (
+    ProcessIdentity,
+    send,
+    wait_end,
 )
 from ansible_collections.unikernel.fleet.tests.support import programs
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
@@ -177,6 +183,18 @@ def test_a_module_that_is_killed_in_the_middle_is_put_right_by_the_guard(running
     assert within(5.0, lambda: not running.guards())
     assert running.state().phase is Phase.STABLE
     assert running.answers("one default")
+
+
+def test_what_nobody_restarts_any_more_is_started_by_the_next_sweep(guarded: Guarded) -> None:
+    guarded.declare(answering("one"), AT_ONCE, restart="always")
+    assert guarded.answers("one default")
+    (run,) = guarded.layout.unikernel(NAME).glob("instances/*/run.json")
+    record = json.loads(run.read_bytes())
+    process = ProcessIdentity(record["pid"], record["start_ticks"], record["boot_id"])
+    for identity in (ProcessIdentity.parse(record["waiter"]), process):
+        assert send(identity, signal.SIGKILL) and wait_end(identity, 5.0)
+    guard.sweep(guarded.node, NAME)
+    assert guarded.answers("one default")
 
 
 def test_what_a_killed_guard_leaves_is_settled_by_the_next_run(running: Guarded) -> None:

@@ -335,6 +335,16 @@ def test_it_can_run_as_another_user(folder: Path) -> None:
     assert os.stat(f"/proc/{identity.pid}").st_uid == 65534
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has power to give up")
+def test_one_without_power_gets_none_by_being_root(folder: Path) -> None:
+    tell = "#!/bin/sh\nid -u\ngrep -E '^(CapPrm|CapEff|NoNewPrivs)' /proc/self/status\nexec sleep 300\n"
+    start(folder, tell, powerless=True)
+    until(lambda: len(console(folder)) == 4)
+    uid, *told = console(folder)
+    assert uid == "0"
+    assert [line.split() for line in told] == [["CapPrm:", "0" * 16], ["CapEff:", "0" * 16], ["NoNewPrivs:", "1"]]
+
+
 def test_all_records_are_for_their_owner_only(folder: Path) -> None:
     start(folder, programs.LIVES)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -20,6 +20,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model impor
     Image,
     Instance,
     Release,
+    RestartPolicy,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import state as steps
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.settlement import (
@@ -304,6 +305,22 @@ def test_a_parked_release_is_stopped_when_the_new_one_is_confirmed() -> None:
 def test_a_current_release_that_lost_its_bridge_is_put_back() -> None:
     state = State("www", "5a", current=release(ORIGIN), next_number=2, started_boot_id=BOOT)
     assert settle(state, (PARKED,), EARLY) == (StartCurrent(),)
+
+
+@pytest.mark.parametrize(
+    ("policy", "end", "started"),
+    [
+        (RestartPolicy.ALWAYS, Exit(), True),
+        (RestartPolicy.ON_FAILURE, Exit(), True),
+        (RestartPolicy.NEVER, Exit(), False),
+        (RestartPolicy.ALWAYS, Exit(status=1, meaning="exited with status 1; given up after 10 restarts"), False),
+    ],
+)
+def test_what_nobody_restarts_any_more_is_started(policy: RestartPolicy, end: Exit, started: bool) -> None:
+    current = replace(release(ORIGIN), configuration=Configuration(restart=policy))
+    state = State("www", "salt", current=current, started_boot_id=BOOT)
+    found = (Instance("www", ORIGIN, False, exit=end),)
+    assert settle(state, found, Now(1.0, BOOT)) == ((StartCurrent(),) if started else ())
 
 
 def test_a_candidate_that_cannot_be_reached_any_more_is_reverted_and_held() -> None:

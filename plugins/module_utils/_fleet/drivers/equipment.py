@@ -16,7 +16,7 @@ from ..layout import NodeLayout
 from ..model import Release
 from ..runtime.ports import Port, ports_of
 from ..runtime.supervisor import ProcessSpec
-from ..runtime.tender_user import tender_user
+from ..runtime.tender_user import UNPRIVILEGED, tender_user
 from .guest import Guest
 
 RELEASE = "release.json"
@@ -43,7 +43,9 @@ def process(
     release = located(layout, name, release)
     spec = guest.process_spec(name, release, image, folder, ports)
     user = tender_user(layout, release)
-    return spec if user is None else replace(spec, user_id=user.user_id, group_id=user.group_id)
+    if user is not None:
+        return replace(spec, user_id=user.user_id, group_id=user.group_id)
+    return replace(spec, powerless=os.geteuid() == 0 and release.configuration.driver in UNPRIVILEGED)
 
 
 def located(layout: NodeLayout, name: str, release: Release) -> Release:

@@ -16,14 +16,17 @@ from pathlib import Path
 from ..durable import sync_folder
 from ..errors import DriverError, FleetError
 from ..layout import NodeLayout
+from ..runtime.systemd import CGROUPS
 from ..runtime.unit_files import INSTALLED, TRANSIENT, install_waiter, reload_systemd, waiter_path, write_units
-from ..runtime.units import LINKS, prefix
+from ..runtime.units import LINKS, prefix, slice_name
 from ..version import VERSION, ordered
 from .guard_install import current, install, library_digest, version_of
 from .guard_units import boot_service, bridges_service, node_units, sweep_timer
 from .node import Node
 from .state import Phase
 
+STAMPS = Path("/var/lib/systemd/timers")
+"""Where systemd keeps when persistent timers ran last."""
 ENABLED: Mapping[str, str] = {"boot": "multi-user.target", "bridges": "multi-user.target", "sweep": "timers.target"}
 
 
@@ -106,7 +109,13 @@ def take_away(layout: NodeLayout) -> None:
             with suppress(FileNotFoundError):
                 (folder / name).unlink()
             shutil.rmtree(folder / f"{name}.d", ignore_errors=True)
+    for name in names:
+        with suppress(OSError):
+            (STAMPS / f"stamp-{name}").unlink()
     reload_systemd()
+    if _is_empty(slice_name(layout.root)):
+        with suppress(DriverError):  # it goes with the machine, at the latest
+            _systemctl("stop", slice_name(layout.root))
     for path in (layout.guard, waiter_path(layout)):
         with suppress(FileNotFoundError):
             path.unlink()
@@ -116,6 +125,14 @@ def take_away(layout: NodeLayout) -> None:
         Path(LINKS).rmdir()  # unless another state folder has links there
     if layout.root.is_dir():
         sync_folder(layout.root)
+
+
+def _is_empty(slice_: str) -> bool:
+    """Nothing runs in it; what is not there is not empty."""
+    for mounted in CGROUPS:
+        with suppress(OSError):
+            return "populated 0" in (mounted / slice_ / "cgroup.events").read_text(encoding="ascii")
+    return False
 
 
 def remains(node: Node) -> list[str]:

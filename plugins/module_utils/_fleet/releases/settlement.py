@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Optional, Union
 
 from ..clock import Now
-from ..model import Instance, Release, Snapshot
+from ..model import Instance, Release, RestartPolicy, Snapshot
 from .state import MOST_FAILED_REVERTS, Phase, State, Trial, verdict_failed
 
 
@@ -141,17 +141,26 @@ def _revert(reason: str, blame: bool) -> tuple[Action, ...]:
 def _settle_stable(state: State, what_runs: Sequence[Instance], now: Now) -> tuple[Action, ...]:
     expected = state.current if state.current is not None and state.current.running else None
     actions = list(_strays(expected, what_runs))
-    # Within one boot a unikernel that ended by itself is left to its restart policy; after a boot nobody but us
-    # starts it. One that is parked was left so by a change that was cut short, or its bridge was taken from it.
+    # Within one boot a unikernel that ended by itself is left to its restart policy, as long as somebody carries that
+    # out; after a boot nobody but us starts it. One that is parked was left so by a change that was cut short, or its
+    # bridge was taken from it.
     instance = _living(expected, what_runs) if expected is not None else None
     if instance is not None and not instance.serving:
         actions.append(StartCurrent())
     taken = any(i.alive and i.altered is not None for i in what_runs)
-    if expected is not None and instance is None and not taken and state.started_boot_id != now.boot_id:
+    left_alone = state.started_boot_id == now.boot_id and not _is_restarted_by_nobody(expected, what_runs)
+    if expected is not None and instance is None and not taken and not left_alone:
         actions.append(StartCurrent())
     # Last, for it is the least that matters.
     actions += [RemoveSnapshot(snapshot) for snapshot in state.discarded]
     return tuple(actions)
+
+
+def _is_restarted_by_nobody(expected: Optional[Release], what_runs: Sequence[Instance]) -> bool:
+    """It was to be restarted when it ends, and whoever would have done that was killed before."""
+    if expected is None or expected.configuration.restart is RestartPolicy.NEVER:
+        return False
+    return any(i.release == expected.number and i.exit is not None and i.exit.unseen for i in what_runs)
 
 
 def _strays(expected: Optional[Release], what_runs: Sequence[Instance]) -> tuple[Action, ...]:

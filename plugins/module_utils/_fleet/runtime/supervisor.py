@@ -37,6 +37,8 @@ class ProcessSpec:
     user_id: Optional[int] = None
     """None: the starter's."""
     group_id: Optional[int] = None
+    powerless: bool = False
+    """It executes without any capability, and can get none: even as root it has only what root owns."""
     forks: bool = True
     """Whether it may start other processes. Where it cannot, as in the sandbox of a tender, none are looked for in the
     moment between its end and its successor's begin."""

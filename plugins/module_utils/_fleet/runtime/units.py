@@ -56,8 +56,12 @@ TENDER = (
     "RestrictRealtime=yes",
     # A guest's packets go through its tap, which this does not touch; the tender itself talks to no network.
     "IPAddressDeny=any",
-    # Arguments are in argv, secret ones too; a tender that was broken out of shall not read those of others.
+    # Of other users' processes. Tenders are all the same user: one that was broken out of can read the arguments of the
+    # others, secret ones too.
     "ProtectProc=invisible",
+    # A tender with block devices is root without capabilities, and reads what root may.
+    "InaccessiblePaths=-/etc/shadow -/etc/shadow- -/etc/gshadow -/etc/gshadow- -/etc/sudoers -/etc/ssh",
+    "InaccessiblePaths=-/etc/ssl/private",
 )
 
 SANDBOXES: Mapping[str, Sandbox] = {
