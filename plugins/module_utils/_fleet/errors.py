@@ -54,11 +54,15 @@ class ReleaseRefused(DriverError):
     """A release cannot run on this node; found out before anything was stopped."""
 
 
-class NoBridge(DriverError):
+class Hindered(DriverError):
+    """The node, or a server of it, hindered a change: the release itself may be as good as ever, so it is not held."""
+
+
+class NoBridge(Hindered):
     """The bridge that a release is to be on is not there, or is down: the release itself may be as good as ever."""
 
 
-class RehearsalHindered(DriverError):
+class RehearsalHindered(Hindered):
     """A release could not be rehearsed, and is not to blame for that."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,15 +18,16 @@ import pytest
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import (
     BlockUse,
     FailBehaviour,
+    Generation,
     NetworkUse,
     Policy,
     UnikernelConfig,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import albatross_creation as driver_module
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross import AlbatrossDriver
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_place import Places
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_place import Place, Places
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_records import Created, Records
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import DriverError, ReleaseRefused
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import DriverError, Hindered, ReleaseRefused
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import (
     Abi,
     AlbatrossOptions,
@@ -221,6 +222,83 @@ def test_the_policy_of_a_tenant_is_looked_at_first(tmp_path: Path, albatross: Al
     with pytest.raises(ReleaseRefused, match="allows 1 unikernels, and 1 others run"):
         other.validate("shop", node.release(1))
     assert alive(node)[0].works
+
+
+# --- the console daemon, without which albatrossd kills and starts nothing
+
+
+def test_a_console_daemon_that_is_gone_is_found_out_before_the_kill(node: AlbatrossNode, albatross: Albatross) -> None:
+    first, second = node.release(1), node.release(2)
+    node.driver.swap(NAME, None, first)
+    before = alive(node)[0].identity
+    albatross.kill_console()
+    with pytest.raises(ReleaseRefused, match=r"console daemon does not answer.*restart albatross-console first"):
+        node.driver.validate(NAME, second)
+    with pytest.raises(Hindered, match=r"console daemon does not answer.*What ran before still runs"):
+        node.driver.swap(NAME, first, second)
+    assert alive(node)[0].identity == before
+
+
+def test_a_console_daemon_that_albatrossd_has_lost_is_found_out_before_the_kill(
+    node: AlbatrossNode, albatross: Albatross
+) -> None:
+    first, second = node.release(1), node.release(2)
+    node.driver.swap(NAME, None, first)
+    before = alive(node)[0].identity
+    albatross.kill_console()
+    albatross.start_console()
+    with pytest.raises(ReleaseRefused, match="has never heard of :web, which runs"):
+        node.driver.validate(NAME, second)
+    with pytest.raises(Hindered, match=r"has never heard of :web.*What ran before still runs"):
+        node.driver.swap(NAME, first, second)
+    assert alive(node)[0].identity == before
+    albatross.stop_daemon()
+    albatross.start_daemon()
+    node.driver.validate(NAME, second)
+    swapped = node.driver.swap(NAME, first, second)
+    assert swapped is not None and swapped.works
+
+
+def test_without_its_console_daemon_nothing_is_deployed_for_the_first_time(
+    node: AlbatrossNode, albatross: Albatross
+) -> None:
+    albatross.kill_console()
+    with pytest.raises(ReleaseRefused, match="console daemon does not answer"):
+        node.driver.validate(NAME, node.release(1))
+
+
+def test_a_console_daemon_that_is_younger_than_albatrossd_is_found_out_by_their_processes(tmp_path: Path) -> None:
+    with Albatross(tmp_path / "albatross", bridges=(BRIDGE,), own_processes=True) as albatross:
+        here = AlbatrossNode(tmp_path / "node", over_sockets(albatross))
+        release = here.release(1)
+        here.driver.validate(NAME, release)
+        albatross.kill_console()
+        albatross.start_console()
+        with pytest.raises(ReleaseRefused, match="console daemon was started later than albatrossd"):
+            here.driver.validate(NAME, release)
+        albatross.stop_daemon()
+        albatross.start_daemon()
+        here.driver.validate(NAME, release)
+
+
+@pytest.mark.parametrize("asked", [over_sockets, over_tls])
+def test_an_old_albatross_that_does_not_know_the_question_is_not_refused(
+    tmp_path: Path, asked: Callable[[Albatross], Place]
+) -> None:
+    with Albatross(tmp_path / "a", bridges=(BRIDGE,), tls_port=0, generation=Generation.V2_5) as albatross:
+        node = AlbatrossNode(tmp_path / "node", replace(asked(albatross), generation=Generation.V2_5))
+        first = node.release(1)
+        node.driver.validate(NAME, first)
+        node.driver.swap(NAME, None, first)
+        node.driver.validate(NAME, node.release(2))
+
+
+def test_a_start_that_fails_for_the_console_daemon_says_what_to_do(node: AlbatrossNode, albatross: Albatross) -> None:
+    albatross.kill_console()
+    with pytest.raises(Hindered, match=r"console failed. albatrossd has lost its console daemon") as failed:
+        node.driver.swap(NAME, None, node.release(1))
+    assert "What ran before" not in str(failed.value)
+    assert "restart albatross-console first, then albatrossd" in str(failed.value)
 
 
 # --- what albatross does not say

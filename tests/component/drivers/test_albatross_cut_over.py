@@ -33,7 +33,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.alb
     second_label,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_place import Places
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import DriverError, ReleaseRefused
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import DriverError, Hindered, ReleaseRefused
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import (
     AlbatrossOptions,
     BlockDevice,
@@ -473,6 +473,29 @@ def test_a_creation_that_is_carried_out_late_is_seen_and_put_right(
     assert "beside it, :web.fleet-2 runs on albatross" in found[0].altered
     here.driver.swap(NAME, first, first)
     assert running(here) == {NAME: first.image.sha256} and alive(here) == [(1, True)]
+
+
+def test_a_key_that_becomes_readable_in_the_middle_is_told_as_what_it_leaves(
+    tmp_path: Path, albatross: Albatross, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = AlbatrossNode(tmp_path / "node", over_tls(albatross))
+    first, second = release(node, 1), release(node, 2)
+    node.driver.swap(NAME, None, first)
+    key = Path(str(node.place.key))
+    real = Client.create
+
+    def created(*arguments: Any) -> str:
+        said = real(*arguments)
+        key.chmod(0o644)
+        return said
+
+    monkeypatch.setattr(Client, "create", created)
+    with pytest.raises(Hindered, match=r"both run now.*what was asked before stays carried out.*chmod 600"):
+        node.driver.swap(NAME, first, second)
+    key.chmod(0o600)
+    assert running(node) == {NAME: first.image.sha256, SECOND: second.image.sha256}
+    node.driver.swap(NAME, second, first)
+    assert running(node) == {NAME: first.image.sha256}
 
 
 def test_a_refusal_leaves_the_old_one_running(here: AlbatrossNode, monkeypatch: pytest.MonkeyPatch) -> None:

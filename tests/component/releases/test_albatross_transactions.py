@@ -8,6 +8,8 @@ left of it when whoever works on it dies, at every step."""
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,15 +20,23 @@ from typing import Any, Optional
 import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.client import Client
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.errors import AnswerLost
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.errors import AnswerLost, NotSent
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import (
     NetworkUse,
     Policy,
     UnikernelConfig,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome, Verdict
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import (
+    albatross as driver,
+    albatross_creation,
+)
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_records import Records
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError, ReleaseRefused
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import (
+    DriverError,
+    FleetError,
+    ReleaseRefused,
+)
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard_install
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.forecast import forecast
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.guard import (
@@ -252,6 +262,97 @@ def test_a_policy_that_forbids_is_an_error_and_stops_nothing(tmp_path: Path, alb
             Declaration(image=node.image(SECOND), configuration={"memory_mib": 128}), TrialOptions(), None
         )
     assert started(node) == since and report(node.node(), NAME)["drift"] == []
+
+
+# --- faults of the server, which no release is to blame for
+
+
+def test_a_server_that_starts_nothing_strands_and_holds_no_build(
+    here: AlbatrossNode, albatross: Albatross, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its console daemon goes right after it was looked at."""
+    first = deployed(here, swap="stop_start")
+    for module in (driver, albatross_creation):
+        monkeypatch.setattr(module, "refusals_of_console", lambda *unused: [])
+    albatross.kill_console()
+    here.declare(SECOND, swap="stop_start")
+    said = report(here.node(), NAME)
+    assert said["phase"] == "stranded" and said["held"] == []
+    reason = said["last_trial"]["reason"]
+    assert reason.count("release 1 ") == 1 and reason.count("release 2 ") == 1
+    assert reason.count("What ran before was killed") == 1
+    albatross.start_console()
+    albatross.stop_daemon()
+    albatross.start_daemon()
+    monkeypatch.undo()
+    with locked(here.node(), NAME, ME) as transaction:
+        transaction.roll_back(None, "it is mended", False)
+    assert here.runs() == first
+    here.end_trial(here.declare(SECOND, swap="stop_start"), PASS)
+    assert here.runs() != first
+
+
+@pytest.mark.parametrize("fault", [NotSent, AnswerLost])
+def test_a_cut_over_that_the_server_hinders_holds_no_build(
+    here: AlbatrossNode, monkeypatch: pytest.MonkeyPatch, fault: type[DriverError]
+) -> None:
+    first = deployed(here, swap="cut_over")
+    monkeypatch.setattr(albatross_creation, "SETTLES_WITHIN_S", 0.2)
+
+    def fails(*unused: object) -> str:
+        raise fault("the connection broke.")
+
+    monkeypatch.setattr(Client, "create", fails)
+    here.declare(SECOND, swap="cut_over")
+    said = report(here.node(), NAME)
+    assert said["last_trial"]["outcome"] == "rolled_back" and "connection broke" in said["last_trial"]["reason"]
+    assert said["held"] == [] and here.runs() == first
+
+
+def test_a_key_that_becomes_readable_in_the_middle_of_a_change_is_no_mistake_of_the_declaration(
+    tmp_path: Path, albatross: Albatross, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = AlbatrossNode(tmp_path / "node", over_tls(albatross))
+    first = deployed(node, swap="cut_over")
+    key = Path(str(node.place.key))
+    real = Client.create
+
+    def created(*arguments: Any) -> str:
+        said = real(*arguments)
+        key.chmod(0o644)
+        return said
+
+    monkeypatch.setattr(Client, "create", created)
+    with pytest.raises(DriverError, match=r"web: trial .* was begun.*chmod 600"):
+        node.declare(SECOND, swap="cut_over")
+    key.chmod(0o600)
+    monkeypatch.undo()
+    with locked(node.node(), NAME, ME) as transaction:
+        assert transaction.state.phase is Phase.STABLE
+    said = report(node.node(), NAME)
+    assert node.runs() == first and said["held"] == [] and said["drift"] == []
+
+
+def test_a_request_that_is_carried_out_after_it_was_given_up_is_told_as_ours(
+    tmp_path: Path, albatross: Albatross, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(albatross_creation, "SETTLES_WITHIN_S", 0.3)
+    here = AlbatrossNode(tmp_path / "node", replace(over_sockets(albatross), timeout_s=1.0))
+    first, second = deployed(here), here.image(SECOND).sha256
+    (pid,) = albatross.pids(here.full)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        here.declare(SECOND)
+        said = report(here.node(), NAME)
+        assert said["last_trial"]["outcome"] == "rolled_back" and said["held"] == [] and here.runs() == first
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: here.runs() == second)
+    drift = report(here.node(), NAME)["drift"]
+    assert any("carried out our own request for it late" in one for one in drift), drift
+    assert not any("somebody else" in one for one in drift), drift
+    here.end_trial(here.declare(FIRST), PASS)
+    assert here.runs() == first and report(here.node(), NAME)["drift"] == []
 
 
 # --- deaths

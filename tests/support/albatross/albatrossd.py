@@ -83,7 +83,9 @@ class Albatrossd:
     # --- beginning and end
 
     def start(self) -> None:
-        """Find bridges and block devices, bring back what ran."""
+        """Find bridges and block devices, bring back what ran. Its one connection to the console daemon is made now."""
+        if self.consoles.over:
+            raise Fault("Failed to connect to console.sock, is albatross-console started?")
         self.blocks.find()
         unikernels, policies = state.load(self.machine.state)
         policies[()] = self.machine.root_policy()
@@ -289,7 +291,7 @@ class Albatrossd:
         for bridge in bridges_of(config):
             if bridge not in self.machine.bridges():
                 raise Fault(f"interface {bridge} does not exist")
-        if name.label is None:
+        if name.label is None or self.consoles.over:
             raise Fault(NOT_STARTED)
         reading, writing = os.pipe()
         self.consoles.add(name, self.resources.most_unikernels(name), reading)

@@ -65,6 +65,8 @@ class _Path:
 class Consoles:
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
+        self.over = False
+        """It was killed: who was connected to it has lost it, and does not connect again."""
         self._lock = threading.Lock()
         self._paths: dict[tuple[str, ...], _Path] = {}
         self._readers = 0

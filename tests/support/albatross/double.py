@@ -35,7 +35,7 @@ from ansible_collections.unikernel.fleet.tests.support.albatross.albatrossd impo
 from ansible_collections.unikernel.fleet.tests.support.albatross.consoles import Consoles
 from ansible_collections.unikernel.fleet.tests.support.albatross.machine import Machine
 from ansible_collections.unikernel.fleet.tests.support.albatross.running import Running
-from ansible_collections.unikernel.fleet.tests.support.albatross.services import Service, unix_listener
+from ansible_collections.unikernel.fleet.tests.support.albatross.services import OwnProcess, Service, unix_listener
 from ansible_collections.unikernel.fleet.tests.support.albatross.statistics import Statistics
 from ansible_collections.unikernel.fleet.tests.support.albatross.tls_endpoint import TlsEndpoint
 from ansible_collections.unikernel.fleet.tests.support.albatross_certificates import Files
@@ -55,6 +55,7 @@ class Albatross:
         generation: Generation = Generation.V2_7,
         tls_port: Optional[int] = None,
         samples_every_s: float = 10.0,
+        own_processes: bool = False,
         **machine: Any,
     ) -> None:
         self.folder = folder
@@ -66,6 +67,9 @@ class Albatross:
         self._samples_every_s = samples_every_s
         self.tls_port = tls_port
         """0: any; then the one that it became. None: no TLS."""
+        self._own_processes = own_processes
+        """albatrossd and albatross-console each listen in the name of a process that starts when they do."""
+        self._listening: dict[str, OwnProcess] = {}
         self._processes: list[Running] = []
         self._daemon: Optional[Albatrossd] = None
         self._vmmd: Optional[Service] = None
@@ -81,10 +85,9 @@ class Albatross:
     # --- all of it
 
     def start(self) -> None:
-        self._consoles = Consoles(self.generation)
+        self.start_console()
         statistics = Statistics(self.generation, self._running, self._samples_every_s)
         self._others = [
-            Service(unix_listener(self.folder / CONSOLE), self._consoles.serve),
             Service(unix_listener(self.folder / STATISTICS), statistics.serve),
         ]
         if self.tls_port is not None:
@@ -97,6 +100,7 @@ class Albatross:
     def stop(self) -> None:
         """Nothing that it started is left; what ran is brought back by the next start on this folder."""
         self.stop_daemon()
+        self.kill_console()
         for service in self._others:
             service.close()
         for one in self._processes:
@@ -142,7 +146,7 @@ class Albatross:
         daemon = Albatrossd(self.machine, self._consoles, self.generation, self._processes)
         daemon.start()
         self._daemon = daemon
-        self._vmmd = Service(unix_listener(self.folder / UNIKERNELS), daemon.serve, died=self.kill_daemon)
+        self._vmmd = Service(self._listener(UNIKERNELS, "albatrossd"), daemon.serve, died=self.kill_daemon)
 
     def stop_daemon(self) -> None:
         """As by systemd: with SIGTERM."""
@@ -158,11 +162,36 @@ class Albatross:
         if self._vmmd is not None:
             service, self._vmmd = self._vmmd, None
             service.close()
+            self._end_process(UNIKERNELS)
 
     @property
     def lives(self) -> bool:
         """albatrossd does."""
         return self._daemon is not None
+
+    # --- albatross-console alone
+
+    def start_console(self) -> None:
+        """An albatrossd that runs already does not find out."""
+        self._consoles = Consoles(self.generation)
+        self._console = Service(self._listener(CONSOLE, "albatross-console"), self._consoles.serve)
+
+    def kill_console(self) -> None:
+        """As by SIGKILL: its socket stays, and accepts nothing. What runs runs on."""
+        self._consoles.over = True
+        self._console.close()
+        self._end_process(CONSOLE)
+
+    def _listener(self, service: str, daemon: str) -> socket.socket:
+        listener = unix_listener(self.folder / service)
+        if self._own_processes:
+            self._listening[service] = OwnProcess(listener, daemon)
+        return listener
+
+    def _end_process(self, service: str) -> None:
+        process = self._listening.pop(service, None)
+        if process is not None:
+            process.end()
 
     # --- the machine
 

@@ -7,16 +7,22 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ansible_collections.unikernel.fleet.tests.support.albatross.faults import Died
+from ansible_collections.unikernel.fleet.tests.support.albatross.faults import Died, Fault
 
 QUEUE = 1
 """Connections that wait to be accepted, as of albatross' own Unix sockets."""
 _JOIN_S = 5.0
+_LISTENS = (
+    "import socket, sys; socket.socket(fileno=int(sys.argv[1])).listen(int(sys.argv[2])); print(flush=True); "
+    "sys.stdin.read()"
+)
 
 
 class Service:
@@ -76,6 +82,25 @@ class Service:
             connection.close()
         if died:
             self._died()
+
+
+class OwnProcess:
+    """A process that a socket listens in the name of: whoever connects sees its start, as of the real daemon."""
+
+    def __init__(self, listener: socket.socket, daemon: str) -> None:
+        descriptor = listener.fileno()
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-c", _LISTENS, str(descriptor), str(QUEUE), daemon],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[descriptor],
+        )
+        if self._process.stdout is None or not self._process.stdout.readline():
+            raise Fault(f"the process of {daemon} does not listen")
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
 
 
 def unix_listener(path: Path) -> socket.socket:

@@ -70,6 +70,8 @@ MAX_IMAGE_BYTES = 256 << 20
 """Of an image that is fetched, inflated."""
 NOBODY = "generation-of-this-server"
 """A label that hardly runs: the answer about it is short, and what matters is that there is one."""
+NEVER_HEARD_OF = "waiting for VM"
+"""The console daemon's answer to who would listen to it."""
 HISTORY_QUIET_S = 0.25
 """The end of a console's history has no mark. It comes in one go, so a silence of this length is taken for it."""
 HISTORY_WITHIN_S = 2.0
@@ -209,6 +211,12 @@ class Client:
                     break
                 lines.append(self._expected(told[1], ConsoleLine))
         return tuple(lines)
+
+    def has_console(self, name: Name) -> bool:
+        """False when the console daemon has never heard of it: as of what ran already when that was started."""
+        with self._open(name, SubscribeConsole(count=0)) as talk:
+            told = self._expected(talk.reply(Deadline.after(self.patience.answer_s)), Said)
+        return told.text != NEVER_HEARD_OF
 
     def follow_console(
         self, name: Name, seconds: float, count: Optional[int] = None, since: Optional[datetime] = None

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from ..errors import DriverError, FleetError
+from ..errors import DriverError, FleetError, Hindered
 
 
 class Malformed(FleetError):
@@ -24,7 +24,7 @@ class Unsendable(DriverError):
     """A request that no server of this generation understands, or that is known to harm it: it was not sent."""
 
 
-class NotSent(DriverError):
+class NotSent(Hindered):
     """The server could not be reached, or not to the end of the request: it has carried out nothing of it."""
 
 
@@ -37,7 +37,7 @@ class Refused(DriverError):
         """The server's own words."""
 
 
-class AnswerLost(DriverError):
+class AnswerLost(Hindered):
     """The request was sent and no answer came that can be read: whether it was carried out is not known."""
 
 

@@ -19,11 +19,13 @@ from typing import Optional
 
 from ..albatross.client import Client
 from ..albatross.records import UnikernelInfo
+from ..albatross.under_way import UnderWay
 from ..errors import DriverError, ImageMissing, ReleaseRefused
 from ..images.elf import read_notes
 from ..layout import NodeLayout
 from ..model import Capabilities, Exit, Image, Instance, Release, SwapMethod
 from . import albatross_console as console, albatross_cut_over as beside
+from .albatross_console_daemon import refusals_of_console
 from .albatross_creation import Creations, Images, what_runs
 from .albatross_labels import labels_of, why_reserved
 from .albatross_place import Place, Places
@@ -67,14 +69,14 @@ class AlbatrossDriver:
     # --- looking ---
 
     def inspect(self, names: Sequence[str]) -> Mapping[str, tuple[Instance, ...]]:
-        return {name: tuple(self._instances(name)) for name in names}
+        return {name: tuple(self._instances(name, self._places.client)) for name in names}
 
-    def _instances(self, name: str) -> list[Instance]:
+    def _instances(self, name: str, client_of: Callable[[Place], Client]) -> list[Instance]:
         records = self._records(name).all()
         if not records:
             return []
         place = self._place(name)
-        client = self._places.client(place)
+        client = client_of(place)
         running = self._attributed(name, client, place, records)
         newest = max(record.order for record in records)
         return [
@@ -130,8 +132,9 @@ class AlbatrossDriver:
             )
         return place
 
-    def _creations(self, name: str, place: Place) -> Creations:
-        return Creations(name, place, self._layout, self._images, self._places, self._pause)
+    def _creations(self, name: str, place: Place, client: Optional[Client] = None) -> Creations:
+        asked = client or place.client()
+        return Creations(name, place, asked, self._layout, self._images, self._places, self._pause)
 
     def core(self, name: str, release: int) -> None:
         """Albatross keeps none."""
@@ -164,7 +167,9 @@ class AlbatrossDriver:
             creations = self._creations(name, place)
             there = creations.there(labels_of(name))
             serving = creations.serving(there, None)
-            reasons = refusals_of_server(name, place, release, place.client(), serving or name)
+            client = place.client()
+            reasons = refusals_of_server(name, place, release, client, serving or name)
+            reasons += refusals_of_console(place, client, serving)
             if serving is not None and not reasons and release.configuration.swap is SwapMethod.CUT_OVER:
                 obstacles = creations.obstacles(release, there[serving], serving)
                 reasons = [f"swap: cut_over is not possible: {reason}" for reason in obstacles]
@@ -185,17 +190,19 @@ class AlbatrossDriver:
             if new is not None:
                 self._creations(name, self._place(name)).note_as_stopped(new)
             return None
-        creations = self._creations(name, self._places.of(name) or Place())
+        place = self._places.of(name) or Place()
+        creations = self._creations(name, place, _under_way(place))
         label, info = creations.made(old, new, creations.there(labels_of(name)))
         creations.note(new, label, info)
-        return next((one for one in self._instances(name) if one.release == new.number), None)
+        return next((one for one in self._instances(name, _under_way) if one.release == new.number), None)
 
     def _destroy_all(self, name: str, why: str) -> None:
         records = self._records(name)
         there = records.all()
         if not there and self._places.of(name) is None:
             return
-        creations = self._creations(name, self._place(name))
+        place = self._place(name)
+        creations = self._creations(name, place, _under_way(place))
         for label in dict.fromkeys((*labels_of(name), *(record.label for record in there))):
             creations.destroy(label)
         for record in there:
@@ -209,8 +216,9 @@ class AlbatrossDriver:
         if record is None:
             return None
         place = self._place(name)
-        if release in self._attributed(name, place.client(), place, there):
-            self._creations(name, place).destroy(record.label)
+        client = _under_way(place)
+        if release in self._attributed(name, client, place, there):
+            self._creations(name, place, client).destroy(record.label)
             records.put(replace(record, ended="stopped"))
         return Exit(meaning="was stopped")
 
@@ -226,6 +234,8 @@ class AlbatrossDriver:
         place = self._place(name)
         if release in self._attributed(name, place.client(), place, records.all()):
             raise DriverError(f"{name}, release {release}, runs on {place}, so its records were kept.")
+        if record.unanswered and record.before is not None and _is_waited_for(place, record):
+            return  # so that it is known for ours when it comes up after all
         records.discard(release)
 
     # --- adopting ---
@@ -275,3 +285,15 @@ class AlbatrossDriver:
         records = self._records(name)
         mine = attributed([one for one in records.all() if one.label == label], info)
         return records.release(mine.number) if mine is not None and mine.altered is None else None
+
+
+def _under_way(place: Place) -> Client:
+    """Who is asked once a change has begun."""
+    client = place.client()
+    return replace(client, transport=UnderWay(client.transport))
+
+
+def _is_waited_for(place: Place, record: Created) -> bool:
+    """Whether what ran when it was asked for still runs: albatross starts it when that has ended."""
+    info = _under_way(place).unikernel(place.name(record.label))
+    return info is not None and info.started == record.before

@@ -22,11 +22,13 @@ from ..albatross.client import Client
 from ..albatross.errors import AnswerLost, NotSent, Refused, Unsendable
 from ..albatross.names import Name
 from ..albatross.records import UnikernelInfo
-from ..errors import DriverError, ImageError, ImageMissing
+from ..errors import DriverError, Hindered, ImageError, ImageMissing
 from ..layout import NodeLayout
 from ..model import Image, Release
 from . import albatross_console as console, albatross_cut_over as beside
+from .albatross_console_daemon import refusals_of_console
 from .albatross_ending import POLL_S, SETTLES_WITHIN_S, destroy_for_sure
+from .albatross_failures import failure, left, sentence
 from .albatross_labels import free_label
 from .albatross_place import Place, Places
 from .albatross_records import Created, Records, attributed
@@ -61,6 +63,7 @@ class Creations:
         self,
         name: str,
         place: Place,
+        client: Client,
         layout: NodeLayout,
         images: Images,
         places: Places,
@@ -68,7 +71,7 @@ class Creations:
     ) -> None:
         self._name = name
         self._place = place
-        self._client = place.client()
+        self._client = client
         self._layout = layout
         self._images = images
         self._places = places
@@ -165,7 +168,7 @@ class Creations:
         image = self.verified(release)
         content = image.read_bytes()
         self._keep_way_back(serving, running)
-        record = self._record(release, self.wanted(release, label), None, label)
+        record = replace(self._record(release, self.wanted(release, label), None, label), unanswered=True)
         self._records.begin(record, release, image)
         full = self._place.name(label)
         with beside.listening(self._client, full, release.configuration) as ear:
@@ -176,9 +179,9 @@ class Creations:
         try:
             self._client.create(full, config_of(record.running, content))
         except (NotSent, Unsendable, Refused) as error:
-            raise DriverError(
-                f"{self._name}: {release} was not started: {error} What ran before still runs."
-            ) from error
+            self._note_as_answered(record)
+            said = f"{self._name}: {release} was not started: {sentence(error)} What ran before still runs."
+            raise failure(error, said) from error
         except AnswerLost as lost:
             try:
                 self._made_sure(full, release, record, lost)
@@ -193,10 +196,16 @@ class Creations:
         try:
             return beside.prove(self._client, self._place.name(label), release, ear, known, self._pause)
         except DriverError as error:
-            self.destroy(label)
-            raise DriverError(
-                f"{self._name}: {release} did not come up beside what runs, which was left running: {error}"
-            ) from error
+            try:
+                self.destroy(label)
+            except DriverError as undone:
+                raise failure(
+                    error,
+                    f"{self._name}: {release} was started beside what runs, and was not seen to be up: {error} It "
+                    f"could not be destroyed again, so both run now: {undone}",
+                ) from error
+            said = f"{self._name}: {release} did not come up beside what runs, which was left running: {error}"
+            raise failure(error, said) from error
 
     def _forced(self, release: Release, label: str, running: Optional[UnikernelInfo]) -> UnikernelInfo:
         """By force create, in the place of what runs there."""
@@ -204,25 +213,39 @@ class Creations:
         content = image.read_bytes()
         if running is not None:
             self._keep_way_back(label, running)
+            hindrances = refusals_of_console(self._place, self._client, label)
+            if hindrances:
+                raise Hindered(
+                    f"{self._name}: {release} was not started: {'; '.join(hindrances)}. What ran before still runs."
+                )
         before = running.started if running is not None else None
-        record = self._record(release, self.wanted(release, label), before, label)
+        record = replace(self._record(release, self.wanted(release, label), before, label), unanswered=True)
         self._records.begin(record, release, image)
         full = self._place.name(label)
         try:
             self._client.force_create(full, config_of(record.running, content))
         except (NotSent, Unsendable) as error:
-            raise DriverError(f"{self._name}: {release} was not started: {error}") from error
+            self._note_as_answered(record)
+            raise failure(error, f"{self._name}: {release} was not started: {error}") from error
         except Refused as refused:
-            left = _left(self._client, full)
-            raise DriverError(f"{self._name}: {release} was not started: {refused}{left}") from refused
+            self._note_as_answered(record)
+            what_is_left = "" if running is None else left(self._client, full)
+            said = f"{self._name}: {release} was not started: {sentence(refused)}{what_is_left}"
+            raise failure(refused, said) from refused
         except AnswerLost as lost:
             return self._made_sure(full, release, record, lost)
         info = self._client.unikernel(full)
         if info is None:
             # albatross calls it a success when the tender was started, and drops what ended from its list.
-            said = console.spoken_by(self._client, full, self._record_of(release), ())
-            raise DriverError(f"{self._name}: {release} ended right after its start: it {console.last_words(said)}")
+            self._note_as_answered(record)
+            words = console.spoken_by(self._client, full, self._record_of(release), ())
+            raise DriverError(f"{self._name}: {release} ended right after its start: it {console.last_words(words)}")
         return info
+
+    def _note_as_answered(self, record: Created) -> None:
+        """What will not run: a later start of it is not ours."""
+        with suppress(DriverError):
+            self._records.put(replace(record, unanswered=False))
 
     def _record_of(self, release: Release) -> Created:
         record = self._records.of(release.number)
@@ -244,7 +267,7 @@ class Creations:
                     before = info.started == asked.before
                     seen = "what ran before still runs" if before else "something else runs there now"
             if time.monotonic() >= give_up:
-                raise DriverError(
+                raise Hindered(
                     f"{self._name}: {release} was asked for, and its answer was lost ({lost}) {SETTLES_WITHIN_S:g} s "
                     f"later {seen}."
                 ) from lost
@@ -298,7 +321,7 @@ class Creations:
             record = replace(self._record(release, running, None, label), started=info.started)
             self._records.begin(record, release, self.verified(release))
         elif there.started != info.started:
-            self._records.put(replace(there, started=info.started))
+            self._records.put(replace(there, started=info.started, unanswered=False))
         for other in self._records.all():
             if other.number != release.number and not other.ended:
                 self._records.put(replace(other, ended="replaced"))
@@ -321,10 +344,3 @@ class Creations:
             before=before,
             ran_before=mine is not None and (mine.ran_before or mine.started is not None),
         )
-
-
-def _left(client: Client, full: Name) -> str:
-    """What a refusal left, for the message: some come before the kill, and some after it."""
-    with suppress(DriverError):
-        return " What ran before still runs." if client.unikernel(full) is not None else " What ran before was killed."
-    return ""

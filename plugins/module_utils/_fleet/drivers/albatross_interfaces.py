@@ -30,7 +30,7 @@ _TIMEOUT_S = 5.0
 
 def refusals_of_interfaces(place: Place, bridges: Sequence[str], interfaces: Path = INTERFACES) -> list[str]:
     """The bridges that are gone, in clauses; none where that cannot be known from here."""
-    if not bridges or place.address is not None or not _sees_our_interfaces(_listener(place)):
+    if not bridges or place.address is not None or not _sees_our_interfaces(listener(place)):
         return []
     return [
         f"the bridge {bridge} does not exist on this node any more (albatross would find out after the kill)"
@@ -41,7 +41,7 @@ def refusals_of_interfaces(place: Place, bridges: Sequence[str], interfaces: Pat
 
 def sees_others(place: Place) -> bool:
     """Whether it is known that what listens for albatross' requests has other interfaces than we."""
-    pid = _listener(place)
+    pid = listener(place)
     if pid is None:
         return False
     with suppress(OSError):
@@ -49,9 +49,9 @@ def sees_others(place: Place) -> bool:
     return False
 
 
-def _listener(place: Place) -> Optional[int]:
+def listener(place: Place, service: str = "vmmd.sock") -> Optional[int]:
     """Who listens for albatross' requests: the kernel knows, where it is Linux."""
-    path = os.path.join(place.sockets or SOCKETS, "vmmd.sock")
+    path = os.path.join(place.sockets or SOCKETS, service)
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_TIMEOUT_S)
         connection.connect(path)

@@ -51,6 +51,8 @@ class Created:
     """Why it does not run any more, if that was our doing."""
     ran_before: bool = False
     """The same release had been up here, before it was asked for this time."""
+    unanswered: bool = False
+    """It was asked for, and what came of that is not known (yet): it may be carried out still."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ def _altered(record: Created, info: UnikernelInfo) -> Optional[str]:
     since = "" if info.started is None else f" since {_shown(info.started)}"
     if said:
         return f"somebody else changed it on albatross, and it runs so{since}: {'; '.join(said)}"
+    if record.ended and record.started is None and record.unanswered:
+        return f"it was {record.ended}, and then albatross carried out our own request for it late{since}"
     if record.ended and record.started != info.started:
         return f"it was {record.ended}, and somebody else started it again on albatross{since}"
     return None

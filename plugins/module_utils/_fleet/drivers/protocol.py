@@ -78,8 +78,9 @@ class Driver(Protocol):
         """End with ``new`` started and ``old`` no longer serving; ``None`` stands for absent, so this also starts
         the first release and stops the last one. A ``new`` whose ``running`` is False is not started.
         An instance of ``new`` that ended before is started afresh; one that is alive is left running.
-        DriverError when ``new`` did not start: ``old`` may then be stopped already (the transaction reverts). NoBridge
-        when nothing but the bridge that it is to be on is to blame.
+        DriverError when ``new`` did not start: ``old`` may then be stopped already (the transaction reverts). Hindered
+        when the node or a server of it is to blame and not ``new``: NoBridge, when it is the bridge that it is to be
+        on.
         """
 
     def stop(self, name: str, release: int) -> Optional[Exit]:

@@ -18,7 +18,17 @@ from typing import Optional
 
 from ..checks.model import Outcome, Verdict
 from ..drivers.protocol import Driver
-from ..errors import DriverError, FleetError, ImageError, ImageMissing, NoBridge, StateError, TrialRefused
+from ..errors import (
+    DriverError,
+    FleetError,
+    Hindered,
+    ImageError,
+    ImageMissing,
+    InvalidDeclaration,
+    NoBridge,
+    StateError,
+    TrialRefused,
+)
 from ..model import Instance, Release, Snapshot
 from . import data, evidence, rehearsal, state as steps
 from .change import Arm, Change, TrialOptions, is_so
@@ -119,7 +129,7 @@ class Transaction:
                         return  # it stands in the journal until it is gone; whoever opens this next tries again
                     if not isinstance(action, RestoreOrigin):
                         raise
-                    self._write(steps.revert_failed(self.state, f"{open_trial(self.state).reason}; {error}"))
+                    self._write(steps.revert_failed(self.state, _with(open_trial(self.state).reason, str(error))))
                     break
         raise StateError(
             f"{self._name} does not come to rest (phase {self.state.phase.value} after {_MOST_ROUNDS} rounds). What "
@@ -299,14 +309,23 @@ class Transaction:
         with data.claimed(self._node, self._name, candidate):
             self._write(steps.begun(self.state, trial))
         try:
+            self._carry_out(trial)
+        except InvalidDeclaration as error:
+            raise DriverError(
+                f"{self._name}: trial {trial.id} was begun, and then this came in its way: {error} How far it came "
+                "stands in its journal: mend this, and whoever opens it next (the guard, or the next run) goes on."
+            ) from error
+        return trial.id
+
+    def _carry_out(self, trial: Trial) -> None:
+        try:
             self._swap(trial)
         except (DriverError, ImageError) as error:
-            self._begin_revert(f"it could not be started: {error}", not isinstance(error, NoBridge))
+            self._begin_revert(f"it could not be started: {error}", not isinstance(error, Hindered))
         except StateError:
             self._go_back_unrecorded()
             raise
         self.settle()
-        return trial.id
 
     def _refuse_what_cannot_be_done(
         self, candidate: Optional[Release], options: TrialOptions, trial_id: str
@@ -394,7 +413,7 @@ class Transaction:
             if trial.candidate is not None:
                 self._node.driver_for(trial.candidate).stop(self._name, trial.candidate.number)
             if str(error) not in trial.reason:
-                self._write(steps.reverting(self.state, f"{trial.reason}; {error}", trial.blame))
+                self._write(steps.reverting(self.state, _with(trial.reason, str(error)), trial.blame))
             self.not_started = str(error)
 
     def _restore_origin(self) -> None:
@@ -515,6 +534,11 @@ class Transaction:
                 with suppress(FleetError, OSError):
                     for driver in self._node.drivers_of(self.state):
                         driver.discard(self._name, instance.release)
+
+
+def _with(reason: str, error: str) -> str:
+    """What fails in the same way again and again is said once."""
+    return reason if error in reason else f"{reason}; {error}"
 
 
 def _new_trial_id(wall: str) -> str:
