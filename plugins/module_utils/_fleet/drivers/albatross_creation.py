@@ -168,7 +168,7 @@ class Creations:
         image = self.verified(release)
         content = image.read_bytes()
         self._keep_way_back(serving, running)
-        record = replace(self._record(release, self.wanted(release, label), None, label), unanswered=True)
+        record = self._record(release, self.wanted(release, label), None, label)
         self._records.begin(record, release, image)
         full = self._place.name(label)
         with beside.listening(self._client, full, release.configuration) as ear:
@@ -179,7 +179,6 @@ class Creations:
         try:
             self._client.create(full, config_of(record.running, content))
         except (NotSent, Unsendable, Refused) as error:
-            self._note_as_answered(record)
             said = f"{self._name}: {release} was not started: {sentence(error)} What ran before still runs."
             raise failure(error, said) from error
         except AnswerLost as lost:
@@ -219,16 +218,14 @@ class Creations:
                     f"{self._name}: {release} was not started: {'; '.join(hindrances)}. What ran before still runs."
                 )
         before = running.started if running is not None else None
-        record = replace(self._record(release, self.wanted(release, label), before, label), unanswered=True)
+        record = self._record(release, self.wanted(release, label), before, label)
         self._records.begin(record, release, image)
         full = self._place.name(label)
         try:
             self._client.force_create(full, config_of(record.running, content))
         except (NotSent, Unsendable) as error:
-            self._note_as_answered(record)
             raise failure(error, f"{self._name}: {release} was not started: {error}") from error
         except Refused as refused:
-            self._note_as_answered(record)
             what_is_left = "" if running is None else left(self._client, full)
             said = f"{self._name}: {release} was not started: {sentence(refused)}{what_is_left}"
             raise failure(refused, said) from refused
@@ -237,15 +234,9 @@ class Creations:
         info = self._client.unikernel(full)
         if info is None:
             # albatross calls it a success when the tender was started, and drops what ended from its list.
-            self._note_as_answered(record)
             words = console.spoken_by(self._client, full, self._record_of(release), ())
             raise DriverError(f"{self._name}: {release} ended right after its start: it {console.last_words(words)}")
         return info
-
-    def _note_as_answered(self, record: Created) -> None:
-        """What will not run: a later start of it is not ours."""
-        with suppress(DriverError):
-            self._records.put(replace(record, unanswered=False))
 
     def _record_of(self, release: Release) -> Created:
         record = self._records.of(release.number)
@@ -267,6 +258,7 @@ class Creations:
                     before = info.started == asked.before
                     seen = "what ran before still runs" if before else "something else runs there now"
             if time.monotonic() >= give_up:
+                self._records.put(replace(asked, unanswered=True))
                 raise Hindered(
                     f"{self._name}: {release} was asked for, and its answer was lost ({lost}) {SETTLES_WITHIN_S:g} s "
                     f"later {seen}."

@@ -52,7 +52,7 @@ class Created:
     ran_before: bool = False
     """The same release had been up here, before it was asked for this time."""
     unanswered: bool = False
-    """It was asked for, and what came of that is not known (yet): it may be carried out still."""
+    """It was asked for, and given up without an answer: it may be carried out still."""
 
 
 @dataclass(frozen=True)
