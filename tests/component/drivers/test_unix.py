@@ -246,7 +246,9 @@ def test_the_process_gets_exactly_what_was_declared(node: Node, monkeypatch: pyt
     )
     until(lambda: len(node.console(1)) == 3)
     assert node.console(1) == ("--port", "80", "--key=geheim")
-    content = Path(f"/proc/{identity(instance).pid}/environ").read_bytes()
+    place = Path(f"/proc/{identity(instance).pid}/environ")
+    until(place.read_bytes)  # empty in the moment of an exec, which its last one is
+    content = place.read_bytes()
     variables = dict(item.split("=", 1) for item in content.decode().rstrip("\0").split("\0"))
     assert variables.pop("COLOUR") == "blau" and variables.pop("TOKEN") == "t"
     assert variables.pop("UNIKERNEL_NAME") == NAME and variables.pop("PATH").startswith("/usr/local/sbin:")

@@ -69,5 +69,7 @@ def guests_of(machine: Machine) -> Iterator[Guests]:
         "chmod 0666 /dev/net/tun; [ ! -e /dev/kvm ] || { chgrp kvm /dev/kvm; chmod 0660 /dev/kvm; }"
     )
     machine.run(own)
-    yield Guests(machine)
-    machine.run("umount /dev/net/tun; [ ! -e /dev/kvm ] || umount /dev/kvm; rm -r /devices")
+    try:
+        yield Guests(machine)
+    finally:
+        machine.run("umount /dev/net/tun; [ ! -e /dev/kvm ] || umount /dev/kvm; rm -r /devices")

@@ -112,9 +112,13 @@ def _with_libraries(roots: Sequence[Path], programs: Sequence[str], shared: Sequ
     earlier ones."""
     needed = {library for path in (*programs, *shared) for library in _libraries(roots, path)}
     for path in (*programs, *sorted(needed)):
-        root = next(root for root in roots if path.startswith(f"{root}/"))
-        place = path[len(str(root)) :]
-        yield cpio.entry(_place(place), cpio.PROGRAM, Path(path).resolve().read_bytes())
+        yield cpio.entry(_place(_inside(roots, path)), cpio.PROGRAM, Path(path).resolve().read_bytes())
+
+
+def _inside(roots: Sequence[Path], path: str) -> str:
+    """The path as it is in the root that it lies in."""
+    (inside,) = {path[len(str(root)) :] for root in roots if path.startswith(f"{root}/")}
+    return inside
 
 
 def _place(path: str) -> str:
