@@ -81,7 +81,7 @@ class LocalFleet:
 
     def answer(self) -> Optional[str]:
         """What answers: its name, its version and its greeting."""
-        return look.ask(self.port)
+        return look.ask(f"http://127.0.0.1:{self.port}/")
 
     def wrongs(self, expected: Sequence[Optional[str]]) -> list[str]:
         """What is not as it has to be at rest: exactly one release, which answers, and a history without a gap."""
