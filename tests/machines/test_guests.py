@@ -38,7 +38,7 @@ case $1 in
 --help) echo '--dumpcore=DIR (enable guest core dump on abort/trap)'; exit ;;
 esac
 for word; do case $word in --dumpcore=*) folder=${word#--dumpcore=} ;; abort) act=abort ;; esac; done
-id -un
+id -u
 echo x 2>&1 >/var/lib/unikernel-fleet/x
 echo x 2>&1 >"$folder/../../x"
 [ "$act" = abort ] || exec sleep 1000
@@ -85,12 +85,12 @@ def test_a_virtual_machine_runs_in_its_unit_without_power_and_a_broken_one_is_ro
     assert guests.answer() == "guest 1"
     assert guests.machine.units("unikernel-fleet-qemu@vm:*") == ["unikernel-fleet-qemu@vm:1.service"]
     assert guests.do("confirm", "vm", trial)
-    user = guests.machine.run("id -u unikernel").strip()
+    user = guests.user_of("vm")
     assert_powerless(shown["process"], user)
     pid = shown["process"]["pid"]
     scratch = "/var/lib/unikernel-fleet/scratch/vm/1"
     assert shown["folder"] == scratch
-    assert guests.machine.run(f"stat -c '%U %a' {scratch} {scratch}/qmp").split()[:2] == ["unikernel", "770"]
+    assert guests.machine.run(f"stat -c '%u %a' {scratch} {scratch}/qmp").split()[:2] == [user, "770"]
     for place in ("/etc", "/var/lib/unikernel-fleet", "/var/lib/unikernel-fleet/scratch"):
         assert "Read-only file system" in guests.inside(pid, f"touch {place}/x"), place
     assert guests.inside(pid, f"touch {scratch}/x && rm {scratch}/x && echo may").split() == ["may"]
@@ -122,9 +122,9 @@ def test_a_core_is_written_where_the_sandbox_allows_it_and_is_evidence_of_roots(
     trial = guests.do("unikernel", "core", "serves")
     shown = guests.until("core", verdict="pass", working=[1])
     assert guests.do("confirm", "core", trial)
-    assert_powerless(shown["process"], guests.machine.run("id -u unikernel").strip())
-    console = "\n".join(shown["consoles"]["1"])
-    assert console.count("Read-only file system") == 2 and "unikernel" in console
+    assert_powerless(shown["process"], guests.user_of("core"))
+    console = shown["consoles"]["1"]
+    assert sum("Read-only file system" in line for line in console) == 2 and guests.user_of("core") in console
     guests.do("unikernel", "core", "abort")
     shown = guests.until("core", phase="stable", working=[1])
     outcome, why, evidence = shown["ended"]
@@ -136,9 +136,9 @@ def test_a_core_is_written_where_the_sandbox_allows_it_and_is_evidence_of_roots(
     assert guests.machine.run("ls /var/lib/unikernel-fleet/scratch").split() == []
 
 
-def test_a_disk_is_written_from_inside_the_sandbox_and_restored_after_a_bad_update(
-    guests: Guests, tmp_path: Path
-) -> None:
+@pytest.fixture
+def with_tender(guests: Guests, tmp_path: Path) -> Iterator[None]:
+    """A tender, and two images that want a disk."""
     image, tender = tmp_path / "image", tmp_path / "tender"
     tender.write_text(TENDER_WITH_DISK, encoding="ascii")
     for version in ("one", "bad"):
@@ -147,12 +147,25 @@ def test_a_disk_is_written_from_inside_the_sandbox_and_restored_after_a_bad_upda
         guests.machine.bring(image, f"/root/image-{version}.spt")
     guests.machine.bring(tender, "/usr/local/bin/solo5-spt")
     guests.machine.run("chmod 0755 /usr/local/bin/solo5-spt")
-    trial = guests.do("with_disk", "disk", "one")
-    shown = guests.until("disk", verdict="pass", working=[1])
-    assert guests.do("confirm", "disk", trial)
-    # The disk is root's, and so is whoever writes to it; but not with root's power.
-    assert shown["process"]["Uid"] == ["0"] * 4 and shown["process"]["CapEff"] == ["0000000000000000"]
-    assert shown["process"]["NoNewPrivs"] == ["1"] and shown["process"]["Seccomp"] == ["2"]
+    yield
+    guests.machine.run("rm /usr/local/bin/solo5-spt /root/image-*.spt")
+
+
+def run_with_disk(guests: Guests, name: str, *path: str) -> dict[str, Any]:
+    """The first release with a disk, confirmed; how it stands."""
+    trial = guests.do("with_disk", name, "one", *path)
+    shown = guests.until(name, verdict="pass", working=[1])
+    assert guests.do("confirm", name, trial)
+    return shown
+
+
+@pytest.mark.usefixtures("with_tender")
+def test_a_disk_is_written_from_inside_the_sandbox_and_restored_after_a_bad_update(guests: Guests) -> None:
+    shown = run_with_disk(guests, "disk")
+    user = guests.user_of("disk")
+    assert_powerless(shown["process"], user)
+    disk = "/var/lib/unikernel-fleet/disks/disk/data"
+    assert guests.machine.run(f"stat -c '%u %a' {disk}").split() == [user, "600"]
     console = shown["consoles"]["1"]
     assert console[-1] == "disk: one"
     assert any("x: " in line for line in console), "it may write its disk, and nothing beside it"
@@ -160,5 +173,49 @@ def test_a_disk_is_written_from_inside_the_sandbox_and_restored_after_a_bad_upda
     shown = guests.until("disk", phase="stable", working=[1])
     assert shown["ended"][0] == "rolled_back"
     assert shown["consoles"]["1"][-1] == "disk: one one", "what the bad one wrote is gone"
+    assert_powerless(shown["process"], user)
     guests.do("remove", "disk")
-    guests.machine.run("rm /usr/local/bin/solo5-spt")
+
+
+@pytest.mark.usefixtures("with_tender")
+def test_the_tenders_of_two_unikernels_are_strangers(guests: Guests) -> None:
+    """Whoever broke out of the one can do nothing to the other."""
+    here, there = (run_with_disk(guests, name)["process"] for name in ("here", "there"))
+    user, other = guests.user_of("here"), guests.user_of("there")
+    assert user != other and (here["Uid"], there["Uid"]) == ([user] * 4, [other] * 4)
+
+    def may(command: str) -> bool:
+        return guests.inside(here["pid"], f"{command} && echo may", as_it=True).split()[-1:] == ["may"]
+
+    own, theirs = (f"/var/lib/unikernel-fleet/disks/{name}/data" for name in ("here", "there"))
+    assert may(f"head -c 1 {own} >/dev/null") and may(f"kill -0 {here['pid']}")
+    assert may(f"ls /proc/{here['pid']}/cmdline"), "what it may see is itself"
+    assert not may(f"head -c 1 {theirs} >/dev/null")
+    assert not may(f"kill -0 {there['pid']}")
+    assert not may(f"ls /proc/{there['pid']}/cmdline"), "nor the arguments of the other"
+    assert not may("ls /var/lib/unikernel-fleet/disks /var/lib/unikernel-fleet/users")
+    assert not may("cat /var/lib/unikernel-fleet/unikernels/here/state.json")
+    # Where nothing hides processes, they are another user's all the same.
+    assert "Permission denied" in guests.machine.run(
+        f"setpriv --reuid {user} --regid {there['Gid'][0]} --clear-groups head -c 1 /proc/{there['pid']}/mem 2>&1 || true"
+    )
+    for name in ("here", "there"):
+        guests.do("remove", name)
+
+
+@pytest.mark.usefixtures("with_tender")
+def test_a_disk_that_was_there_before_keeps_its_owner_and_its_tender_is_who_may_open_it(guests: Guests) -> None:
+    guests.machine.run("mkdir -p /srv/disks; truncate -s 1M /srv/disks/roots /srv/disks/others")
+    guests.machine.run("chmod 0600 /srv/disks/roots; chown 33 /srv/disks/others; chmod 0600 /srv/disks/others")
+    shown = run_with_disk(guests, "declared", "/srv/disks/roots")
+    assert_powerless(shown["process"], "0")
+    assert guests.machine.run("stat -c '%u %a' /srv/disks/roots").split() == ["0", "600"]
+    refused = guests.machine.run("python3 /root/guests_on_node.py with_disk foreign one /srv/disks/others 2>&1 || true")
+    assert "neither be opened by its tender's user nor by root without capabilities" in refused
+    # Its user's number is on record once something of it ran as that user.
+    guests.machine.run("chmod 0666 /srv/disks/roots")
+    trial = guests.do("with_disk", "declared", "one", "/srv/disks/roots", "another-word")
+    shown = guests.until("declared", verdict="pass", working=[2])
+    assert_powerless(shown["process"], guests.user_of("declared"))
+    assert guests.do("confirm", "declared", trial)
+    guests.do("remove", "declared")

@@ -56,6 +56,19 @@ def test_an_address_of_the_machines_own_network_is_refused_and_nothing_is_change
     assert "bad" not in machine.run("ip -br link")
 
 
+def test_numbers_for_users_that_an_account_has_are_refused_and_nothing_is_changed(machine: Machine) -> None:
+    machine.run("useradd --uid 70005 --no-create-home somebody")
+    try:
+        before = machine.run(SURVEY)
+        output = " ".join(machine.role(node_user_ids={"first": 70000, "count": 10}).split())
+        assert machine.returncode != 0 and "have the numbers 70005, which are among" in output
+        output = " ".join(machine.role(node_user_ids={"first": 1000, "count": 10}).split())
+        assert machine.returncode != 0 and "has 10 numbers from 1000 on" in output
+        assert machine.run(SURVEY) == before
+    finally:
+        machine.run("userdel somebody")
+
+
 def test_an_instance_has_a_unit_that_may_write_nowhere_else(machine: Machine) -> None:
     machine.do("deploy", "tight", f"touch /etc/x; touch /var/lib/unikernel-fleet/x; ls /dev/kvm; {LIVES}")
     assert machine.units("unikernel-fleet-unix@tight:*") == ["unikernel-fleet-unix@tight:1.service"]

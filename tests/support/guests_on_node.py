@@ -63,14 +63,15 @@ def unikernel(name: str, *arguments: str) -> Any:
     return _declare(name, image, given, [{"process": {}, "name": "it lives"}])
 
 
-def with_disk(name: str, version: str) -> Any:
-    """Declare a Solo5 image with a disk of its own, of which a copy is kept over the trial."""
+def with_disk(name: str, version: str, path: Optional[str] = None, *words: str) -> Any:
+    """Declare a Solo5 image with a disk, its own or one that is there, of which a copy is kept over the trial."""
+    disk = {"size_mib": 1} if path is None else {"path": path}
     image = NODE.store.add_file(Path(f"/root/image-{version}.spt"))
     given = {
         "driver": "solo5",
         "memory_mib": 32,
-        "arguments": [version],
-        "block_devices": [{"name": "data", "size_mib": 1}],
+        "arguments": [*words, version],
+        "block_devices": [{"name": "data", **disk}],
         "stop_grace_s": 1.0,
     }
     checks = [{"process": {}, "name": "it lives"}, {"console": {"must_match": ["disk: "]}, "name": "it has its disk"}]

@@ -41,6 +41,13 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_passable_folder(folder: Path) -> None:
+    """Create a folder that everybody may pass to what they know the name of, and only we list; and the one around it."""
+    for passed in (folder.parent, folder):
+        make_folder(passed)
+        os.chmod(passed, 0o711)
+
+
 def make_folder(folder: Path, mode: int = 0o700) -> None:
     """Create a folder (and its parents) durably; one that exists keeps its mode."""
     if folder.is_dir():

@@ -70,8 +70,9 @@ class NodeLayout:
         return self.instance(name, release) / "image"
 
     def disks(self, name: str) -> Path:
-        """Folder of the files behind block devices that are the unikernel's own. They outlive its releases."""
-        return self.unikernel(name) / "disks"
+        """Folder of the files behind block devices that are the unikernel's own. They outlive its releases. Not within
+        the folder of its records: a tender that is another user passes to this one, and not to that."""
+        return self.root / "disks" / checked_name(name)
 
     def disk(self, name: str, device: str) -> Path:
         return self.disks(name) / checked_device(device)
@@ -89,9 +90,12 @@ class NodeLayout:
         """Folder of what is being rehearsed: none of the instances, and gone with the rehearsal."""
         return self.unikernel(name) / REHEARSAL
 
+    def rehearsal_disks(self, name: str) -> Path:
+        """Folder of the copies of its disks that a rehearsal runs on."""
+        return self.root / "rehearsal-disks" / checked_name(name)
+
     def scratch(self, name: str, release: Union[int, str]) -> Path:
-        """The folder that belongs to the user of an instance. Not within the one of its records: a tender that is
-        another user passes to this one, and not to that."""
+        """The folder that belongs to the user of an instance. Not within the one of its records, as its disks."""
         label = REHEARSAL if release == REHEARSAL else str(int(release))
         return self.root / "scratch" / checked_name(name) / label
 
@@ -130,6 +134,11 @@ class NodeLayout:
     def node(self) -> Path:
         """What role node brought to this machine, and the user of its tenders."""
         return self.root / "node.json"
+
+    @property
+    def users(self) -> Path:
+        """Which user is whose: a link per number, to the name of the unikernel whose tenders have it."""
+        return self.root / "users"
 
     @property
     def tenders(self) -> Path:

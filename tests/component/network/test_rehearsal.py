@@ -229,7 +229,7 @@ def test_it_runs_on_copies_of_its_disks(lab: Lab) -> None:
             ended = state_of(node).ended
             assert ended is not None and ended.outcome == "refused" and "exited with status 4" in ended.reason
             console = Path(str(ended.evidence), "console.txt").read_text(encoding="utf-8")
-            assert console.startswith("one     two") and "/rehearsal/disks/data" in console, console
+            assert console.startswith("one     two") and f"/rehearsal-disks/{NAME}/data" in console, console
             assert written(disk) == ["one"] and [path.name for path in disk.parent.iterdir()] == ["data", "data.log"]
             assert not traces(lab, node, NAME)
         finally:

@@ -53,9 +53,18 @@ class Guests:
         asking = f"import urllib.request as r; print(r.urlopen('http://{ADDRESS}/', timeout=20).read().decode())"
         return self.machine.run(f"python3 -c {shlex.quote(asking)}").strip()
 
-    def inside(self, pid: int, command: str) -> str:
-        """What root can do where that process is, with nothing of its own but what the process sees."""
-        return self.machine.run(f"nsenter --target {pid} --mount sh -c {shlex.quote(command)} 2>&1 || true")
+    def user_of(self, name: str) -> str:
+        """The number on record for the tenders of a unikernel."""
+        users = self.machine.run("cd /var/lib/unikernel-fleet/users && for n in *; do echo $n $(readlink $n); done")
+        found = {whose: number for number, whose in (line.split() for line in users.splitlines())}
+        return found[name]
+
+    def inside(self, pid: int, command: str, as_it: bool = False) -> str:
+        """What root can do where that process is, with nothing of its own but what the process sees; or what the
+        process itself can do, as who it is."""
+        who = f"--reuid $(stat -c %u /proc/{pid}) --regid $(stat -c %g /proc/{pid})"
+        become = f"setpriv {who} --clear-groups --no-new-privs" if as_it else ""
+        return self.machine.run(f"nsenter --target {pid} --mount {become} sh -c {shlex.quote(command)} 2>&1 || true")
 
 
 @contextmanager

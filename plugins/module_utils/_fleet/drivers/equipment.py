@@ -10,13 +10,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 from ..layout import NodeLayout
 from ..model import Release
 from ..runtime.ports import Port, ports_of
 from ..runtime.supervisor import ProcessSpec
-from ..runtime.tender_user import UNPRIVILEGED, tender_user
+from ..runtime.tender_user import UNPRIVILEGED, TenderUser
 from .guest import Guest
 
 RELEASE = "release.json"
@@ -28,21 +28,27 @@ CANDIDATES_OOM_SCORE = 500
 def ports(
     guest: Guest, layout: NodeLayout, name: str, release: Release, label: Union[int, str, None] = None
 ) -> tuple[Port, ...]:
-    """Its ports, each with its owner."""
-    if not release.configuration.networks:
-        return ()
-    plain = ports_of(str(layout.root), name, release, guest.port_kind, label)
-    user = tender_user(layout, release)
-    return plain if user is None else tuple(replace(port, owner=user.name) for port in plain)
+    """Its ports, as they are known whoever may attach to them."""
+    return ports_of(str(layout.root), name, release, guest.port_kind, label) if release.configuration.networks else ()
+
+
+def owned(ports: Sequence[Port], user: Optional[TenderUser]) -> tuple[Port, ...]:
+    """The same, to be made for that user."""
+    return tuple(ports) if user is None else tuple(replace(port, owner=user.user_id) for port in ports)
 
 
 def process(
-    guest: Guest, layout: NodeLayout, name: str, release: Release, image: Path, folder: Path, ports: Sequence[Port]
+    guest: Guest,
+    layout: NodeLayout,
+    name: str,
+    release: Release,
+    image: Path,
+    folder: Path,
+    ports: Sequence[Port],
+    user: Optional[TenderUser],
 ) -> ProcessSpec:
     """How it is run, and as whom."""
-    release = located(layout, name, release)
-    spec = guest.process_spec(name, release, image, folder, ports)
-    user = tender_user(layout, release)
+    spec = guest.process_spec(name, located(layout, name, release), image, folder, ports)
     if user is not None:
         return replace(spec, user_id=user.user_id, group_id=user.group_id)
     return replace(spec, powerless=os.geteuid() == 0 and release.configuration.driver in UNPRIVILEGED)

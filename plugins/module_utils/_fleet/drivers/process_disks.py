@@ -7,16 +7,20 @@ for rehearsals."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Optional
 
-from ..durable import make_folder
+from ..durable import make_passable_folder
 from ..errors import DriverError
 from ..layout import REHEARSAL, NodeLayout
 from ..model import BlockDevice, Release
 from ..runtime import disks, lvm
 from ..runtime.limits import MIB
 from ..runtime.reflink import place, why_no_reflink
+from ..runtime.tender_user import POWERLESS_ROOT, UNPRIVILEGED, TenderUser, expected_tender_user, may_open
 from . import equipment
 
 
@@ -27,7 +31,7 @@ def refusals_of_disks(layout: NodeLayout, name: str, release: Release) -> list[s
     for declared, device in zip(release.configuration.block_devices, _devices(layout, name, release)):
         path = str(device.path)
         if declared.path is not None:
-            fault = disks.why_unfit(declared.path)
+            fault = disks.why_unfit(declared.path) or _why_not_open(layout, name, release, declared.path)
             reasons += [f"its block device {device.name!r}: {declared.path} {fault}"] if fault else []
         elif Path(path).exists() and disks.size_of(path) != (device.size_mib or 0) * MIB:
             reasons.append(
@@ -41,11 +45,28 @@ def refusals_of_disks(layout: NodeLayout, name: str, release: Release) -> list[s
     return reasons
 
 
-def make_disks(layout: NodeLayout, name: str, release: Release) -> None:
-    """Those of its own that are not there yet: empty, sparse. DriverError."""
+def _why_not_open(layout: NodeLayout, name: str, release: Release, path: str) -> Optional[str]:
+    """What forbids its tender to open a disk that was there before; None when nothing does, or it has all power."""
+    if os.geteuid() != 0 or release.configuration.driver not in UNPRIVILEGED:
+        return None
+    user = expected_tender_user(layout, name, release)
+    if user is not None or may_open(path, POWERLESS_ROOT):
+        return None
+    return "may neither be opened by its tender's user nor by root without capabilities (its owner and mode forbid it)"
+
+
+def make_disks(layout: NodeLayout, name: str, release: Release, user: Optional[TenderUser]) -> None:
+    """Those of its own that are not there yet: empty, sparse. All of them are its user's afterwards. DriverError."""
     for declared, device in zip(release.configuration.block_devices, _devices(layout, name, release)):
         if declared.size_mib is not None:
             disks.create(Path(str(device.path)), declared.size_mib)
+            _give(Path(str(device.path)), user)
+
+
+def _give(path: Path, user: Optional[TenderUser]) -> None:
+    """Without capabilities, root cannot open what another user has: so one way as the other."""
+    if os.geteuid() == 0:
+        disks.give(path, 0 if user is None else user.user_id)
 
 
 def why_no_copies(layout: NodeLayout, name: str, release: Release) -> list[str]:
@@ -60,18 +81,19 @@ def why_no_copies(layout: NodeLayout, name: str, release: Release) -> list[str]:
         if found.startswith("device"):
             fault = lvm.why_no_snapshot(path)
         else:
-            fault = why_no_reflink(path, str(_nearest(layout.unikernel(name)) / f".{device.name}"))
+            fault = why_no_reflink(path, str(_nearest(layout.rehearsal_disks(name)) / f".{device.name}"))
         reasons += [f"its block device {device.name!r}: {fault}"] if fault else []
     return reasons
 
 
-def make_copies(layout: NodeLayout, name: str, release: Release, folder: Path) -> None:
-    """Copies of its disks, in the folder; DriverError."""
+def make_copies(layout: NodeLayout, name: str, release: Release, user: Optional[TenderUser]) -> None:
+    """Copies of its disks; those of its own are its user's. DriverError."""
+    folder = layout.rehearsal_disks(name)
     try:
-        make_folder(folder)
+        make_passable_folder(folder)
     except OSError as error:
         raise DriverError(f"no copies of its disks can be made in {folder}: {error.strerror}") from error
-    for device in _devices(layout, name, release):
+    for declared, device in zip(release.configuration.block_devices, _devices(layout, name, release)):
         path, copy = str(device.path), folder / device.name
         if disks.identity(path) is None and device.size_mib is not None:
             disks.create(copy, device.size_mib)
@@ -79,10 +101,13 @@ def make_copies(layout: NodeLayout, name: str, release: Release, folder: Path) -
             lvm.take(path, _snapshot_of(path))
         else:
             place(path, str(copy), reflink=True)
+        if declared.size_mib is not None:
+            _give(copy, user)
 
 
-def on_copies(layout: NodeLayout, name: str, release: Release, folder: Path) -> Release:
+def on_copies(layout: NodeLayout, name: str, release: Release) -> Release:
     """The release on those copies."""
+    folder = layout.rehearsal_disks(name)
     devices = tuple(
         replace(device, path=_copy_of(str(device.path), folder / device.name), size_mib=None)
         for device in _devices(layout, name, release)
@@ -90,11 +115,17 @@ def on_copies(layout: NodeLayout, name: str, release: Release, folder: Path) -> 
     return replace(release, configuration=replace(release.configuration, block_devices=devices))
 
 
-def remove_copies(layout: NodeLayout, name: str, release: Release) -> None:
-    """Snapshots of volumes; copies of files go with their folder. DriverError."""
+def remove_copied_volumes(layout: NodeLayout, name: str, release: Release) -> None:
+    """Snapshots. DriverError."""
     for device in _devices(layout, name, release):
         if is_volume(str(device.path)):
             lvm.remove(str(device.path), _snapshot_of(str(device.path)))
+
+
+def remove_copied_files(layout: NodeLayout, name: str) -> None:
+    """OSError."""
+    if layout.rehearsal_disks(name).is_dir():
+        shutil.rmtree(layout.rehearsal_disks(name))
 
 
 def is_volume(path: str) -> bool:

@@ -22,6 +22,7 @@ from ..runtime import network
 from ..runtime.ports import Port
 from ..runtime.scratch import newest_core
 from ..runtime.supervisor import Phase, ProcessSpec, Standing, Supervisor
+from ..runtime.tender_user import TenderUser
 from . import equipment
 from .equipment import RELEASE
 from .guest import Guest
@@ -116,8 +117,11 @@ class Instances:
     def existing_ports(self, name: str, number: int) -> list[Port]:
         return [p for p in self.ports(name, self.record_of(name, number)) if network.exists(p.interface)]
 
-    def spec(self, name: str, release: Release, image: Path, folder: Path, ports: Sequence[Port]) -> ProcessSpec:
-        return equipment.process(self._guest, self._layout, name, release, image, folder, ports)
+    def spec(
+        self, name: str, release: Release, image: Path, ports: Sequence[Port], user: Optional[TenderUser]
+    ) -> ProcessSpec:
+        folder = self.folder(name, release.number)
+        return equipment.process(self._guest, self._layout, name, release, image, folder, ports, user)
 
     # --- records
 

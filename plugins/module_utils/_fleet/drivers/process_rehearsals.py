@@ -29,14 +29,13 @@ from ..runtime.ports import Port, quarantine_namespace_of
 from ..runtime.quarantine import quarantine
 from ..runtime.scratch import newest_core, remove_scratch
 from ..runtime.supervisor import Phase, Supervisor
+from ..runtime.tender_user import tender_user
 from . import equipment
 from .equipment import CANDIDATES_OOM_SCORE, RELEASE
 from .guest import Guest
-from .process_disks import make_copies, on_copies, remove_copies, why_no_copies
+from .process_disks import make_copies, on_copies, remove_copied_files, remove_copied_volumes, why_no_copies
 from .process_refusals import available_mib
 
-COPIES = "disks"
-"""In the rehearsal's folder: copies of the disks."""
 GRACE_S = 1.0
 """What it does when it is asked to end is of no use to anybody."""
 
@@ -91,9 +90,10 @@ class ProcessRehearsals:
             write_durably(folder / RELEASE, json.dumps(codec.encode(release)).encode("ascii"))
         except OSError as error:
             raise DriverError(f"its records cannot be written to {folder}: {error}") from error
+        user = tender_user(self._layout, name, release)
         if release.configuration.block_devices:
-            make_copies(self._layout, name, release, folder / COPIES)
-        ports = self._ports(name, release)
+            make_copies(self._layout, name, release, user)
+        ports = equipment.owned(self._ports(name, release), user)
         network.make(ports)
         quarantine(str(self._layout.root), name, REHEARSAL, ports, as_gateway=True)
 
@@ -103,8 +103,9 @@ class ProcessRehearsals:
             image = self._images.verify(release.image)
         except ImageMissing as error:
             raise DriverError(str(error)) from error
-        release = on_copies(self._layout, name, release, folder / COPIES)
-        spec = equipment.process(self._guest, self._layout, name, release, image, folder, self._ports(name, release))
+        user, ports = tender_user(self._layout, name, release), self._ports(name, release)
+        copied = on_copies(self._layout, name, release)
+        spec = equipment.process(self._guest, self._layout, name, copied, image, folder, ports, user)
         self._supervisor.start(
             folder,
             replace(
@@ -157,8 +158,9 @@ class ProcessRehearsals:
         if program("ip") is not None:
             network.remove(str(self._layout.root), name, REHEARSAL)
         with suppress(OSError, ValueError):  # without a record, nothing of it was made
-            remove_copies(self._layout, name, codec.decode(Release, json.loads((folder / RELEASE).read_bytes())))
+            remove_copied_volumes(self._layout, name, codec.decode(Release, json.loads((folder / RELEASE).read_bytes())))
         try:
+            remove_copied_files(self._layout, name)
             remove_scratch(self._layout.scratch(name, REHEARSAL))
             self._supervisor.discard(folder)
         except OSError as error:

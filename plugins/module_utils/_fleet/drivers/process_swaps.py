@@ -23,6 +23,8 @@ from ..runtime.ip_command import BatchAtHand, program, run_batch
 from ..runtime.ports import Port, PortKind
 from ..runtime.process import ProcessIdentity, alive, wait_end
 from ..runtime.supervisor import Phase, Supervisor
+from ..runtime.tender_user import TenderUser, tender_user
+from . import equipment
 from .equipment import CANDIDATES_OOM_SCORE, RELEASE
 from .guest import Guest
 from .process_instances import Instances
@@ -101,23 +103,24 @@ class Swaps:
 
         # Before anything is stopped: hashing takes its time, and a bad image must not cost an outage.
         image = verified(self._images, name, release)
-        make_disks(self._layout, name, release)
+        user = tender_user(self._layout, name, release)
+        make_disks(self._layout, name, release, user)
         self._instances.record(name, release, image)
         serving = [i for i in self._instances.of(name) if i.alive and i.serving and i.unreachable is None]
         if serving and cuts_over(release.configuration, self._obstacles(name, release)):
-            self._bring_up_beside(name, release, image, serving[-1].release)
+            self._bring_up_beside(name, release, image, user, serving[-1].release)
         else:
-            self._bring_up_instead(name, release, image)
+            self._bring_up_instead(name, release, image, user)
 
     def _obstacles(self, name: str, release: Release) -> list[str]:
         from .process_validation import Validation
 
         return Validation(self._guest, self._layout, self._instances, name, release).obstacles()
 
-    def _bring_up_instead(self, name: str, release: Release, image: Path) -> None:
+    def _bring_up_instead(self, name: str, release: Release, image: Path, user: Optional[TenderUser]) -> None:
         """``stop_start``: what can be made ready is, then the others are stopped, and it begins."""
         folder = self._instances.folder(name, release.number)
-        ports = self._instances.ports(name, release)
+        ports = equipment.owned(self._instances.ports(name, release), user)
         taps = [port for port in ports if port.kind is PortKind.TAP]
         others = [number for number in self._instances.numbers(name) if number != release.number]
         living = [number for number in others if self._instances.runs(name, number)]
@@ -127,7 +130,7 @@ class Swaps:
                     self._supervisor.stop(self._instances.folder(name, number))
             network.make(ports)
             run_batch(network.attach(taps))
-            spec = self._instances.spec(name, release, image, folder, ports)
+            spec = self._instances.spec(name, release, image, ports, user)
             # The bridge goes on sending to the port where it saw the MAC last, until that is taken off: a tap loses its
             # carrier with its guest, which the bridge may hear of a second later, and a namespace answers on its own.
             leaving = [p for other in others for p in self._instances.existing_ports(name, other) if _on_bridge(p)]
@@ -158,7 +161,9 @@ class Swaps:
         if ports and network.wait_until_forwarding(ports, lambda: self._instances.runs(name, release.number)):
             network.introduce(ports)
 
-    def _bring_up_beside(self, name: str, release: Release, image: Path, serving: int) -> None:
+    def _bring_up_beside(
+        self, name: str, release: Release, image: Path, user: Optional[TenderUser], serving: int
+    ) -> None:
         """``cut_over``: it comes up on a wire of its own, takes the ports' place when it is ready, and the one that
         served is left alive off its bridge."""
         from ..runtime.quarantine import lift, quarantine
@@ -166,14 +171,14 @@ class Swaps:
 
         root, number = str(self._layout.root), release.number
         folder = self._instances.folder(name, number)
-        ports = self._instances.ports(name, release)
+        ports = equipment.owned(self._instances.ports(name, release), user)
         for other in self._instances.numbers(name):
             if other not in (number, serving):
                 self.end(name, other)
         try:
             network.make(ports)
             namespace = quarantine(root, name, number, ports)
-            spec = self._instances.spec(name, release, image, folder, ports)
+            spec = self._instances.spec(name, release, image, ports, user)
             self._supervisor.start(folder, replace(spec, oom_score_adj=CANDIDATES_OOM_SCORE))
             wait_until_ready(namespace, release.configuration, lambda: self._instances.end_of(name, number))
             leaving = self._instances.existing_ports(name, serving)

@@ -86,7 +86,7 @@ def making(port: Port, mtu: int) -> list[Command]:
     """The lines that make a port."""
     name = port.interface
     if port.kind is PortKind.TAP:
-        owner = ("user", port.owner) if port.owner is not None else ()
+        owner = ("user", str(port.owner)) if port.owner is not None else ()
         made: list[Command] = [("tuntap", "add", "dev", name, "mode", "tap", *owner)]
     else:
         if port.namespace is None:

@@ -49,8 +49,8 @@ class Port:
     gateway: Optional[str] = None
     namespace: Optional[str] = None
     """Of the guest's end; None for a tap."""
-    owner: Optional[str] = None
-    """The only user who may attach to a tap; None: root (and whoever may open /dev/net/tun)."""
+    owner: Optional[int] = None
+    """The number of the only user who may attach to a tap; None: root (and whoever may open /dev/net/tun)."""
 
 
 def mac_of(name: str, network: Network) -> str:

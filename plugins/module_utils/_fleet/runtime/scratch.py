@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Optional
 
-from ..durable import make_folder
+from ..durable import make_passable_folder
 
 CORE = "core."
 """What the names of cores begin with: ``core.solo5-hvt.PID``."""
@@ -26,9 +26,7 @@ CORE = "core."
 def make_scratch(folder: Path, user_id: Optional[int]) -> None:
     """Make the folder anew, empty. Others may pass to it, and neither list it nor look into it."""
     remove_scratch(folder)
-    for passed in (folder.parent.parent, folder.parent):
-        make_folder(passed)
-        os.chmod(passed, 0o711)
+    make_passable_folder(folder.parent)
     os.mkdir(folder, 0o700)
     if user_id is not None:
         os.chown(folder, user_id, -1)

@@ -48,7 +48,7 @@ WAITER = ("CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SYS_RESOURCE", "CAP_SYS_P
 
 TENDER = (
     # spt lives by seccomp and hvt by KVM; these are the calls that neither of them, nor QEMU, ever makes.
-    # Those by which a process looks into another one are among them: all tenders of a node are the same user.
+    # Those by which a process looks into another one are among them.
     "SystemCallFilter=~@clock @debug @module @mount @obsolete @raw-io @reboot @swap process_vm_readv process_vm_writev",
     "SystemCallErrorNumber=EPERM",
     "SystemCallArchitectures=native",
@@ -56,10 +56,10 @@ TENDER = (
     "RestrictRealtime=yes",
     # A guest's packets go through its tap, which this does not touch; the tender itself talks to no network.
     "IPAddressDeny=any",
-    # Of other users' processes. Tenders are all the same user: one that was broken out of can read the arguments of the
-    # others, secret ones too.
+    # Nothing of other users' processes is to be seen, and each unikernel's tenders are a user of their own: an argument
+    # of a guest, also a secret one, is its tender's.
     "ProtectProc=invisible",
-    # A tender with block devices is root without capabilities, and reads what root may.
+    # A tender with a disk that only root may open is root without capabilities, and reads what root may.
     "InaccessiblePaths=-/etc/shadow -/etc/shadow- -/etc/gshadow -/etc/gshadow- -/etc/sudoers -/etc/ssh",
     "InaccessiblePaths=-/etc/ssl/private",
 )
