@@ -196,9 +196,8 @@ def test_the_tenders_of_two_unikernels_are_strangers(guests: Guests) -> None:
     assert not may("ls /var/lib/unikernel-fleet/disks /var/lib/unikernel-fleet/users")
     assert not may("cat /var/lib/unikernel-fleet/unikernels/here/state.json")
     # Where nothing hides processes, they are another user's all the same.
-    assert "Permission denied" in guests.machine.run(
-        f"setpriv --reuid {user} --regid {there['Gid'][0]} --clear-groups head -c 1 /proc/{there['pid']}/mem 2>&1 || true"
-    )
+    who = f"setpriv --reuid {user} --regid {there['Gid'][0]} --clear-groups"
+    assert "Permission denied" in guests.machine.run(f"{who} head -c 1 /proc/{there['pid']}/mem 2>&1 || true")
     for name in ("here", "there"):
         guests.do("remove", name)
 

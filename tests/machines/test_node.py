@@ -192,6 +192,7 @@ def test_after_a_power_loss_the_trial_is_reverted_and_all_start_in_their_order(m
 
 
 def test_it_is_not_taken_away_while_there_are_unikernels_and_then_leaves_no_trace(machine: Machine) -> None:
+    machine.do("deploy", "left", LIVES)
     output = machine.role(node_state="absent")
     assert machine.returncode != 0
     assert "This node still has unikernels" in output

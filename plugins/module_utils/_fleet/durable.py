@@ -42,7 +42,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_passable_folder(folder: Path) -> None:
-    """Create a folder that everybody may pass to what they know the name of, and only we list; and the one around it."""
+    """Create a folder, and the one around it, that others may pass to what they know the name of, and not list."""
     for passed in (folder.parent, folder):
         make_folder(passed)
         os.chmod(passed, 0o711)

@@ -11,8 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import DriverError, InvalidDeclaration
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import NodeLayout
@@ -50,7 +49,7 @@ def test_no_two_have_the_same_even_where_numbers_are_scarce(
     assert {name: claim_user_id(layout, name, ids) for name in reversed(names)} == numbers
     assert {name: user_id_of(layout, name, ids) for name in names} == numbers
     for call in (claim_user_id, user_id_of):
-        with pytest.raises(DriverError, match="used up.*node_user_ids"):
+        with pytest.raises(DriverError, match=r"used up.*node_user_ids"):
             call(layout, "one-too-many", ids)
 
 
@@ -84,5 +83,5 @@ def test_a_name_that_would_leave_the_folder_is_none(layout: NodeLayout) -> None:
 
 def test_what_cannot_be_put_on_record_is_said(layout: NodeLayout) -> None:
     layout.users.write_text("a file where the folder belongs", encoding="ascii")
-    with pytest.raises(DriverError, match="www: no user can be put on record .* Nothing was started"):
+    with pytest.raises(DriverError, match=r"www: no user can be put on record .* Nothing was started"):
         claim_user_id(layout, "www", IDS)

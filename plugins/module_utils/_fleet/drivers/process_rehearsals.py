@@ -158,7 +158,8 @@ class ProcessRehearsals:
         if program("ip") is not None:
             network.remove(str(self._layout.root), name, REHEARSAL)
         with suppress(OSError, ValueError):  # without a record, nothing of it was made
-            remove_copied_volumes(self._layout, name, codec.decode(Release, json.loads((folder / RELEASE).read_bytes())))
+            release = codec.decode(Release, json.loads((folder / RELEASE).read_bytes()))
+            remove_copied_volumes(self._layout, name, release)
         try:
             remove_copied_files(self._layout, name)
             remove_scratch(self._layout.scratch(name, REHEARSAL))

@@ -39,7 +39,7 @@ class UserIds:
 
     def __post_init__(self) -> None:
         # 2^31 and above are negative numbers to some programs, and 65,535 and below are where accounts are.
-        if not (65_536 <= self.first and 1 <= self.count and self.first + self.count <= 2**31 - 1):
+        if not (self.first >= 65_536 and self.count >= 1 and self.first + self.count <= 2**31 - 1):
             raise ValueError(f"{self.first} and {self.count} numbers from there on are no range for users")
 
     def beginning_with(self, seed: str) -> Iterator[int]:
