@@ -331,8 +331,11 @@ def test_signals_have_their_default_actions(folder: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a process as another user")
 def test_it_can_run_as_another_user(folder: Path) -> None:
-    identity = start(folder, "", program="/bin/sleep", argv=("tiny", "300"), user_id=65534, group_id=65534)
+    who = {"user_id": 65534, "group_id": 65534, "further_group_ids": (4, 6)}
+    identity = start(folder, "", program="/bin/sleep", argv=("tiny", "300"), **who)
     assert os.stat(f"/proc/{identity.pid}").st_uid == 65534
+    status = Path(f"/proc/{identity.pid}/status").read_text(encoding="ascii")
+    assert "Gid:\t65534\t65534\t65534\t65534\nFDSize" in status and "Groups:\t4 6 \n" in status
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has power to give up")

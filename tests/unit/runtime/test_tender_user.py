@@ -27,6 +27,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.ten
     expected_tender_user,
     tender_user,
 )
+from ansible_collections.unikernel.fleet.tests.support.prepared_node import prepared_for_tenders
 
 NOBODY = pwd.getpwnam("nobody")
 
@@ -37,18 +38,7 @@ def release(driver: str = "solo5", *devices: BlockDevice) -> Release:
 
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NodeLayout:
-    """A prepared node, whose devices are files and where every folder above may be passed."""
-    tun = tmp_path / "tun"
-    tun.touch()
-    tun.chmod(0o666)
-    monkeypatch.setattr(module, "TUN", str(tun))
-    monkeypatch.setattr(module, "KVM", str(tmp_path / "kvm"))
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    layout = NodeLayout(tmp_path / "root")
-    layout.images.mkdir(parents=True)
-    monkeypatch.setattr(NodeLayout, "images", property(lambda self: Path("/")))
-    layout.node.write_text(json.dumps({"tender_user": "nobody"}), encoding="ascii")
-    return layout
+    return prepared_for_tenders(tmp_path, monkeypatch)
 
 
 @pytest.fixture

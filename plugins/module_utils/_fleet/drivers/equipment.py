@@ -50,7 +50,7 @@ def process(
     """How it is run, and as whom."""
     spec = guest.process_spec(name, located(layout, name, release), image, folder, ports)
     if user is not None:
-        return replace(spec, user_id=user.user_id, group_id=user.group_id)
+        return replace(spec, user_id=user.user_id, group_id=user.group_id, further_group_ids=user.further_group_ids)
     return replace(spec, powerless=os.geteuid() == 0 and release.configuration.driver in UNPRIVILEGED)
 
 

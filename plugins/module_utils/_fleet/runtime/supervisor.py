@@ -37,6 +37,8 @@ class ProcessSpec:
     user_id: Optional[int] = None
     """None: the starter's."""
     group_id: Optional[int] = None
+    further_group_ids: tuple[int, ...] = ()
+    """Only where it is given a group."""
     powerless: bool = False
     """It executes without any capability, and can get none: even as root it has only what root owns."""
     forks: bool = True

@@ -12,8 +12,9 @@ import json
 import os
 import pwd
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Optional
 
@@ -34,6 +35,8 @@ class TenderUser:
     group_id: int
     """That of /dev/kvm where the node's user of tenders is one of its members, else the group of that user. It gives
     access to nothing of another tender."""
+    further_group_ids: tuple[int, ...] = ()
+    """Those of the volumes that it is given, if they are not everybody's: ``disk``, as a rule."""
 
 
 POWERLESS_ROOT = TenderUser(0, 0)
@@ -46,10 +49,11 @@ def tender_user(layout: NodeLayout, name: str, release: Release) -> Optional[Ten
     None: it runs as root, because role node did not prepare this machine for anything else, or because its user may not
     use the devices, pass to the images, or open a disk that was there before.
     """
-    if expected_tender_user(layout, name, release) is None:
+    user = expected_tender_user(layout, name, release)
+    if user is None:
         return None
-    account, ids = _prepared(layout)
-    return TenderUser(claim_user_id(layout, name, ids), _group(account))
+    _unused, ids = _prepared(layout)
+    return replace(user, user_id=claim_user_id(layout, name, ids))
 
 
 def expected_tender_user(layout: NodeLayout, name: str, release: Release) -> Optional[TenderUser]:
@@ -60,8 +64,9 @@ def expected_tender_user(layout: NodeLayout, name: str, release: Release) -> Opt
         account, ids = _prepared(layout)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    user = TenderUser(user_id_of(layout, name, ids), _group(account))
-    return user if _may_run(user, layout) and all(may_open(path, user) for path in _declared_disks(release)) else None
+    paths = _declared_disks(release)
+    user = TenderUser(user_id_of(layout, name, ids), _group(account), _groups_of_volumes(paths))
+    return user if _may_run(user, layout) and all(may_open(path, user) for path in paths) else None
 
 
 def _prepared(layout: NodeLayout) -> tuple[pwd.struct_passwd, UserIds]:
@@ -88,6 +93,18 @@ def _declared_disks(release: Release) -> list[str]:
     return [device.path for device in release.configuration.block_devices if device.path is not None]
 
 
+def _groups_of_volumes(paths: Sequence[str]) -> tuple[int, ...]:
+    """The groups that may read and write these block devices. Without such a group only root could open a volume: udev
+    takes back whatever else is done to its node. Of files, whose groups are anybody's, none is taken on."""
+    groups = set()
+    for path in paths:
+        with suppress(OSError):
+            found = os.stat(path)
+            if stat.S_ISBLK(found.st_mode) and found.st_mode & 0o060 == 0o060 and found.st_gid != 0:
+                groups.add(found.st_gid)
+    return tuple(sorted(groups))
+
+
 def _group(account: pwd.struct_passwd) -> int:
     with suppress(OSError, KeyError):
         owning = grp.getgrgid(os.stat(KVM).st_gid)
@@ -102,7 +119,7 @@ def _may(path: str, user: TenderUser, rights: int) -> bool:
         found = os.stat(path)
         if found.st_uid == user.user_id:
             rights <<= 6
-        elif found.st_gid == user.group_id:
+        elif found.st_gid in (user.group_id, *user.further_group_ids):
             rights <<= 3
         return found.st_mode & rights == rights
     return False

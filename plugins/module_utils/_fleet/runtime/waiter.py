@@ -293,7 +293,7 @@ def become_program(spec: dict[str, Any], console: int, gate: int, complaints: in
             resource.setrlimit(getattr(resource, name), (soft, hard))
         if spec["group_id"] is not None:
             step = f"become the group {spec['group_id']}"
-            os.setgroups([])
+            os.setgroups(spec.get("further_group_ids", ()))
             os.setgid(spec["group_id"])
         if spec["user_id"] is not None:
             step = f"become the user {spec['user_id']}"
