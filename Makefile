@@ -158,7 +158,8 @@ machines: venv-dev tree ## boot machines with systemd as containers (root, syste
 	@reason=$$($(NODES) possible 2>&1); case $$? in \
 	0) status=0; \
 	   PATH="$(DEV):$$PATH" $(STEP) molecule-nodes -- molecule test --scenario-name nodes --report || status=1; \
-	   $(STEP) --last-line machines -- $(PYTEST) --junitxml=$(REPORTS)/machines.xml tests/machines || status=1; \
+	   $(STEP) --last-line machines -- $(PYTEST) -n $(JOBS) --dist loadfile \
+	       --junitxml=$(REPORTS)/machines.xml tests/machines || status=1; \
 	   exit $$status ;; \
 	77) for step in molecule-nodes machines; do $(STEP) $$step --skipped "$$reason"; done ;; \
 	*) $(STEP) machines -- $(NODES) possible ;; \

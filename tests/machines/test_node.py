@@ -204,6 +204,28 @@ def test_it_is_not_taken_away_while_there_are_unikernels_and_then_leaves_no_trac
     assert changed(machine.role(node_state="absent")) == 0
 
 
+UBUNTU = """PRETTY_NAME="Ubuntu 24.04.1 LTS"
+NAME="Ubuntu"
+VERSION_ID="24.04"
+VERSION="24.04.1 LTS (Noble Numbat)"
+VERSION_CODENAME=noble
+ID=ubuntu
+ID_LIKE=debian
+"""
+
+
+def test_a_system_that_says_it_is_ubuntu_24_04_is_prepared_alike(machine: Machine) -> None:
+    """What else Ubuntu has, another systemd and kernel, is not to be had here."""
+    machine.role()
+    machine.run(f"rm /etc/os-release; printf %s {shlex.quote(UBUNTU)} >/etc/os-release")
+    try:
+        assert changed(machine.role()) == 0
+        output = machine.role("-e", '{"node_supported": {"Debian": ["12"]}}', "--check")
+        assert "is Ubuntu 24.04; this role is made for" in " ".join(output.split())
+    finally:
+        machine.run("ln -sf ../usr/lib/os-release /etc/os-release")
+
+
 def test_another_system_is_refused_with_what_to_do(machine: Machine) -> None:
     output = machine.role("-e", '{"node_supported": {"Debian": ["1"]}}', "--check")
     assert machine.returncode != 0
