@@ -13,7 +13,6 @@ from typing import Any, Optional
 from urllib.parse import unquote, urlsplit
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.image import (
     ARGUMENTS,
@@ -22,55 +21,57 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.ima
     image_from,
     is_http,
 )
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import specs
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.images.cache import ImageCache
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.images.download import download
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.images.store import ImageStore
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.images.verification import verified
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import Image
+from ansible_collections.unikernel.fleet.plugins.plugin_utils.guard_first import GuardFirstAction
 
-MODULE = "unikernel.fleet.image"
 
-
-class ActionModule(ActionBase):
+class ActionModule(GuardFirstAction):
     """Asks the node first; most often the image is there already, or the node fetches it."""
 
-    _supports_check_mode = True
     _supports_async = False
 
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
-        super().run(tmp, task_vars)
-        _unused, options = self.validate_argument_spec(specs(ARGUMENTS), required_if=REQUIRED_IF)
-        arguments = dict(self._task.args)
-        file = None if options["state"] == "pruned" else file_on_controller(options["url"])
-        if file is not None and options["method"] == "auto" and self._is_here(file):
-            arguments.setdefault("src", str(file))
-        result: dict[str, Any] = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
+    module = "image"
+    arguments = ARGUMENTS
+    required_if = REQUIRED_IF
+
+    def carried_out(self, parameters: Mapping[str, Any], task_vars: Optional[dict[str, Any]]) -> dict[str, Any]:
+        source: dict[str, Any] = {}
+        file = None if parameters["state"] == "pruned" else file_on_controller(parameters["url"])
+        if file is not None and parameters["method"] == "auto" and self._is_here(file):
+            source = {"src": parameters["src"] or str(file)}
+        result = self._bring(parameters, source, task_vars)
         if not result.pop("needs_push", False) or self._task.check_mode:
             return result
         reason = result["push_reason"]
         try:
-            image = image_from(options)
-            path = verified(file, image) if file is not None else downloaded(options, image)
+            image = image_from(parameters)
+            path = verified(file, image) if file is not None else downloaded(parameters, image)
         except FleetError as error:
             msg = f"{error} (The controller tried, because: {reason})"
             return {"failed": True, "changed": False, "msg": msg, "error": type(error).__name__}
-        return {**self._push(path, arguments, task_vars), "push_reason": reason}
+        return {**self._push(path, parameters, task_vars), "push_reason": reason}
+
+    def _bring(
+        self, parameters: Mapping[str, Any], source: Mapping[str, Any], task_vars: Optional[dict[str, Any]]
+    ) -> dict[str, Any]:
+        return self.answer({**parameters, **source}, {**self._task.args, **source}, task_vars)
 
     def _is_here(self, file: Path) -> bool:
         """Whether the node is this machine, so that the file need not be transferred."""
         return self._connection.transport == "local" and os.access(file, os.R_OK)
 
-    def _push(self, path: Path, arguments: Mapping[str, Any], task_vars: Optional[dict[str, Any]]) -> dict[str, Any]:
+    def _push(self, path: Path, parameters: Mapping[str, Any], task_vars: Optional[dict[str, Any]]) -> dict[str, Any]:
         folder = self._connection._shell.tmpdir or self._make_tmp_path()
         there = self._connection._shell.join_path(folder, "image")
         self._transfer_file(str(path), there)
         # The module may run as another user than the one who transferred.
         self._fixup_perms2((folder, there))
-        pushed: dict[str, Any] = self._execute_module(
-            module_name=MODULE, module_args={**arguments, "src": there}, task_vars=task_vars
-        )
+        pushed = self._bring(parameters, {"src": there}, task_vars)
         if pushed.get("how") == "copied":
             pushed["how"] = "pushed"
         # ActionBase.cleanup removes the temporary folder, also after an error.

@@ -570,7 +570,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.failing import failing
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.hiding import hide_secrets_of_checks
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import specs
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.unikernel import ARGUMENTS, declare
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.unikernel import (
+    ARGUMENTS,
+    declare,
+    warnings_of,
+)
 
 
 def main() -> None:
@@ -578,8 +582,8 @@ def main() -> None:
     hide_secrets_of_checks(module)
     with failing(module):
         result = declare(module.params, module.check_mode)
-        if result["unguarded"] is not None:
-            module.warn(f"{result['name']}: nobody guards its trial: {result['unguarded']}")
+        for warning in warnings_of(result):
+            module.warn(warning)
         module.exit_json(**result)
 
 

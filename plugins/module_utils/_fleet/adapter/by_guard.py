@@ -23,19 +23,28 @@ from ..layout import NodeLayout
 from ..releases.guard_sources import is_of
 from .failing import failing
 
+BEGUN = "unikernel.fleet begins"
+"""Printed before anything is done: where it is missing, nothing was."""
+
 ANSWER = "unikernel.fleet answers: "
 """Before the answer, for a shell may print other things to the same place."""
+
+STANDARD_INPUT = "-"
+"""In the place of the question: it comes from there."""
 
 OTHER_CODE = 3
 """Exit status of a guard that is not of the code of whoever asks. Nothing was done then."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """``answer MODULE PARAMETERS SEALS``. Exit status 0: one line with the result was printed, be it a refusal."""
-    _unused, module, text, asked_by = argv
+    """``answer MODULE QUESTION SEALS``. Exit status 0: one line with the result was printed, be it a refusal."""
+    _unused, module, given, asked_by = argv
     if not is_of(asked_by.split(",")):
         return OTHER_CODE
-    asked = json.loads(text)
+    # A question that was cut off is no JSON.
+    asked = json.loads(sys.stdin.read() if given == STANDARD_INPUT else given)
+    sys.stdout.write(f"{BEGUN}\n")
+    sys.stdout.flush()
     said = answer(module, asked["parameters"], asked["check_mode"])
     sys.stdout.write(f"{ANSWER}{json.dumps(said)}\n")
     return 0
@@ -68,10 +77,25 @@ def _release(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     return change_release(parameters, check_mode)
 
 
+def _unikernel(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    from .unikernel import declare, warnings_of
+
+    result = declare(parameters, check_mode)
+    return {**result, "warnings": warnings_of(result)}
+
+
+def _image(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    from .image import bring_or_prune
+
+    return bring_or_prune(parameters, check_mode)
+
+
 ANSWERED: Mapping[str, Callable[[Mapping[str, Any], bool], dict[str, Any]]] = {
     "unikernel_info": _unikernel_info,
     "liveliness": _liveliness,
     "release": _release,
+    "unikernel": _unikernel,
+    "image": _image,
 }
 
 

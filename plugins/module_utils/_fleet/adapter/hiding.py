@@ -2,15 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Credentials inside declared checks, kept out of every log.
+"""What must not be seen of a module's parameters, kept out of every log and result.
 
 The list of checks as a whole cannot be ``no_log``: that would blank out every word of it in all output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
+
+from .options import Option
 
 _SECRET_KEYS = ("password", "authorization", "cookie", "token", "secret")
 
@@ -25,6 +27,22 @@ class HidesValues(Protocol):
 def hide_secrets_of_checks(module: HidesValues) -> None:
     """Register the passwords, credential headers and secret-looking values of all checks as values not to log."""
     module.no_log_values.update(secrets_within(module.params.get("checks") or []))
+
+
+def secrets_of(parameters: Mapping[str, Any], options: Sequence[Option]) -> set[str]:
+    """The values of secret options, as AnsibleModule knows them, and the credentials of checks."""
+    return {*secrets_within(parameters.get("checks") or []), *_values_of_secret_options(parameters, options)}
+
+
+def _values_of_secret_options(parameters: Mapping[str, Any], options: Sequence[Option]) -> Iterator[str]:
+    for option in options:
+        given = parameters.get(option.name)
+        if option.secret:
+            yield from secrets_within(given, secret=True)
+        elif option.options:
+            for item in given if isinstance(given, list) else [given]:
+                if isinstance(item, Mapping):
+                    yield from _values_of_secret_options(item, option.options)
 
 
 def secrets_within(value: Any, secret: bool = False) -> Iterator[str]:

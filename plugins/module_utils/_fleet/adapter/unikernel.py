@@ -75,6 +75,12 @@ def declare(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     return _result(node, name, change, parameters)
 
 
+def warnings_of(result: Mapping[str, Any]) -> list[str]:
+    """What everybody should see of a result, whoever looks at it."""
+    unguarded = result["unguarded"]
+    return [] if unguarded is None else [f"{result['name']}: nobody guards its trial: {unguarded}"]
+
+
 def declaration_from(parameters: Mapping[str, Any]) -> Declaration:
     image = None
     if parameters.get("sha256") is not None:
