@@ -16,7 +16,7 @@ from typing import Optional
 
 from ..drivers.protocol import Driver
 from ..model import Instance, Release
-from . import state as steps
+from . import steps
 from .change import Arm, TrialOptions
 from .node import Node
 from .settlement import BeginRevert, EndRehearsal, FinishConfirm, FinishRevert, Strand, settle

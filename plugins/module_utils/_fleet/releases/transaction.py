@@ -30,9 +30,10 @@ from ..errors import (
     TrialRefused,
 )
 from ..model import Instance, Release, Snapshot
-from . import data, evidence, rehearsal, state as steps
+from . import data, evidence, rehearsal, steps
 from .change import Arm, Change, TrialOptions, is_so
 from .guarding import why_unguarded
+from .holds import without_hold
 from .kept_core import KeptCore
 from .lock import exclusive
 from .node import Node, living
@@ -41,7 +42,6 @@ from .refusals import (
     is_to_be_restored,
     kept_release,
     no_such_trial,
-    open_trial,
     refuse_if_held,
     refuse_open_trial,
     refuse_stranded,
@@ -62,7 +62,7 @@ from .settlement import (
     Strand,
     settle,
 )
-from .state import Holder, Phase, State, Trial, described
+from .state import Holder, Phase, State, Trial, described, open_trial
 
 LOCK_WAIT_S = 10.0
 """How long a run waits for another one that holds the lock: a guard needs it for the length of a revert."""
@@ -191,7 +191,7 @@ class Transaction:
                 self._remove_disks()
             return Change(leftover, before, self.state, proposal)
         if options.retry_failed:
-            self.state = steps.released_from_hold(self.state, proposal.candidate)
+            self.state = without_hold(self.state, proposal.candidate)
         refuse_if_held(self.state, proposal.candidate)
         trial = self._change(proposal.candidate, options, arm)
         return Change(True, before, self.state, proposal, trial, self._remarks)
