@@ -19,7 +19,7 @@ from urllib.parse import quote
 from ..errors import BuildNotFound, InvalidDeclaration, SourceError
 from ..model import Build, checked_sha256
 from . import comparison
-from .http_client import MAX_ANSWER_BYTES, Deadline, HttpClient, checked_url
+from .http_client import MAX_ANSWER_BYTES, Deadline, HttpClient
 from .protocol import ComparisonAnswer, ComparisonState, Lookup, SourceOptions
 from .release_documents import (
     INDEX_NAME,
@@ -31,6 +31,7 @@ from .release_documents import (
     parsed_index,
     parsed_manifest,
 )
+from .source_urls import checked_url
 
 
 class Files(Protocol):
