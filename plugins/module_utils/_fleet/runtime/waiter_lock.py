@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
 
+from ..file_lock import locks, open_lock
 from . import waiter
 from .process import ProcessIdentity, send
 
@@ -23,7 +23,7 @@ class WaiterLock:
         self._descriptor = -1
 
     def __enter__(self) -> WaiterLock:
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = open_lock(self._path)
         return self
 
     def __exit__(self, *_unused: object) -> None:
@@ -31,11 +31,7 @@ class WaiterLock:
 
     def take(self) -> bool:
         """Hold it, if nobody else does; whether we do."""
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+        return locks(self._descriptor)
 
     def tell_waiter(self, number: int) -> bool:
         """Signal the process that holds it; False when it has not put its name in there yet."""
