@@ -36,10 +36,10 @@ from typing import Any, Optional
 from urllib.parse import parse_qsl, quote, unquote
 
 try:
-    from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources import comparison, opam
+    from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources import comparison, switch_export
 except ImportError:  # run as a program from a checkout that is not below ansible_collections/
     sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins" / "module_utils"))
-    from _fleet.sources import comparison, opam
+    from _fleet.sources import comparison, switch_export
 
 CAPTURES = Path(__file__).resolve().parent / "data" / "builder_web"
 INPUTS = ("opam-switch", "build-environment", "system-packages")
@@ -447,7 +447,7 @@ class BuilderWebDouble:
         texts = [[b.artifacts[name].content.decode("utf-8") for name in INPUTS] for b in (left, right)]
         try:
             for text in texts:
-                switch = opam.parse_switch_export(text[0])
+                switch = switch_export.parse_switch_export(text[0])
                 if set(switch.installed) - set(switch.definitions):
                     return unknown_exception("Not_found")
             found = comparison.compare("", comparison.Inputs(*texts[0]), "", comparison.Inputs(*texts[1]), (0, 0))

@@ -28,7 +28,8 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.sta
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_place import Places
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import NodeLayout
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard_setup, guarding
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan import Declared, plan
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan import plan
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan_entries import Declared
 from ansible_collections.unikernel.fleet.tests.support import programs
 from ansible_collections.unikernel.fleet.tests.support.albatross.double import Albatross
 from ansible_collections.unikernel.fleet.tests.support.albatross_node import (

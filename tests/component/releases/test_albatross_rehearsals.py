@@ -29,7 +29,8 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.alb
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError, ReleaseRefused
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.forecast import forecast
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan import Declared, PlanAction, plan
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan import plan
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan_entries import Declared, PlanAction
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.proposal import Declaration
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.rehearsal import Inconclusive
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.report import node_report

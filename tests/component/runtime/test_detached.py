@@ -26,7 +26,7 @@ import pytest
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet import codec
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import DriverError
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import Exit, RestartPolicy
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime import detached, waiter
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime import detached, waiter, waiter_supervisor
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.process import (
     ProcessIdentity,
     alive,
@@ -540,7 +540,7 @@ def test_without_a_waiter_nobody_saw_how_it_ended(folder: Path) -> None:
 
 
 def test_a_waiter_that_was_frozen_is_put_aside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detached, "WAITER_PATIENCE_S", 0.1)
+    monkeypatch.setattr(waiter_supervisor, "WAITER_PATIENCE_S", 0.1)
     start(folder, programs.LIVES)
     send(waiter_of(folder), signal.SIGSTOP)
     assert SUPERVISOR.stop(folder) == Exit(meaning="ended, and nobody saw how")
@@ -677,7 +677,7 @@ def test_a_stop_in_the_pause_before_a_restart_ends_it_for_good(folder: Path) -> 
     start(folder, counts(folder, "exit 1"), restart=RestartPolicy.ALWAYS, **slow)
     until(lambda: SUPERVISOR.inspect(folder).exit is not None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detached, "WAITER_PATIENCE_S", 0.05)
+        patch.setattr(waiter_supervisor, "WAITER_PATIENCE_S", 0.05)
         with pytest.raises(DriverError, match="still lives"):
             SUPERVISOR.discard(folder)
     exit = SUPERVISOR.stop(folder)

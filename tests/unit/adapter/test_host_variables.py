@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.declared import read_declarations
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.host_variables import variables_reader
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan import UNKNOWN_NODE
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan_entries import UNKNOWN_NODE
 
 NAMES = ("unikernel_node", "unikernel_name", "unikernel_root", "unikernel_memory_mib")
 

@@ -19,7 +19,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.hos
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import CONFIGURATION, specs
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.plan_text import plan_text
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import Configuration, Image, Release
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan import (
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan_entries import (
     FieldChange,
     Plan,
     PlanAction,

@@ -32,8 +32,8 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.st
     Phase,
     State,
     Trial,
-    begun,
 )
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.steps import begun
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import locked
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME, FleetNode
 from ansible_collections.unikernel.fleet.tests.support.real_node import AT_ONCE

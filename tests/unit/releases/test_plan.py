@@ -22,13 +22,13 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.mode
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.codec import encode
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import Held
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.forecast import forecast
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan import (
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan import plan
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan_entries import (
     CHANGING,
     Declared,
     Plan,
     PlanAction,
     PlanEntry,
-    plan,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.report import known_names, report
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import (

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan import Declared, PlanAction, plan
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan import plan
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan_entries import Declared, PlanAction
 
 
 def declared(name: str, bridge: str = "br0", mac: Optional[str] = None, node: str = "dom0") -> Declared:

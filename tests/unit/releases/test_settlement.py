@@ -22,8 +22,10 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model impor
     Release,
     RestartPolicy,
 )
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import state as steps
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import steps
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.holds import hold_on
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.settlement import (
+    MOST_FAILED_REVERTS,
     Action,
     BeginRevert,
     EndRehearsal,
@@ -37,7 +39,6 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.se
     settle,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import (
-    MOST_FAILED_REVERTS,
     Holder,
     Phase,
     State,
@@ -327,7 +328,7 @@ def test_a_candidate_that_cannot_be_reached_any_more_is_reverted_and_held() -> N
     lost = Instance("www", CANDIDATE, True, "first", unreachable="its tap was deleted")
     after = SimulatedNode((lost,), EARLY).settled(on_trial(None))
     assert after.ended is not None and "its tap was deleted" in after.ended.reason
-    assert steps.hold_on(after, release(CANDIDATE)) is not None
+    assert hold_on(after, release(CANDIDATE)) is not None
 
 
 def test_a_candidate_that_lost_its_bridge_is_reverted_and_not_held() -> None:
@@ -361,7 +362,7 @@ def test_why_a_trial_ends_and_whether_the_candidate_is_held_for_it(
 ) -> None:
     after = SimulatedNode(found, now).settled(on_trial(verdict))
     assert after.ended is not None and reason in after.ended.reason
-    assert (steps.hold_on(after, release(CANDIDATE)) is not None) == held
+    assert (hold_on(after, release(CANDIDATE)) is not None) == held
 
 
 def test_a_candidate_that_was_restarted_is_another_process_than_the_one_that_was_checked() -> None:

@@ -32,9 +32,10 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors impo
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.forecast import forecast
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.holds import hold_on
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.report import report
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.retention import marked_images
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Holder, Phase, State, hold_on
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Holder, Phase, State
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import (
     Change,
     TrialOptions,

@@ -24,8 +24,9 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors impo
     SourceError,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources import http_client
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.http_client import HttpClient, checked_url
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.http_client import HttpClient
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.protocol import SourceOptions
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.source_urls import checked_url
 from ansible_collections.unikernel.fleet.tests.support.builder_web import BuilderWebDouble
 
 

@@ -28,11 +28,10 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.opa
     String,
     Value,
     Variable,
-    parse,
-    parse_switch_export,
-    parse_value,
 )
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.opam_parsing import parse, parse_value
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.opam_printing import printed
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.switch_export import parse_switch_export
 
 A, B, C, D = (Identifier(name) for name in "abcd")
 

@@ -20,7 +20,7 @@ from ..drivers.albatross_labels import why_reserved
 from ..errors import FleetError, InvalidDeclaration
 from ..layout import DEFAULT_ROOT, NodeLayout
 from ..model import checked_name, checked_sha256
-from ..releases.plan import UNKNOWN_NODE, Declared
+from ..releases.plan_entries import UNKNOWN_NODE, Declared
 from ..releases.proposal import Wanted, merged
 from ..sources.protocol import Lookup
 from .albatross import place_of

@@ -23,7 +23,7 @@ from ..checks.declaration import checks_from
 from ..checks.model import Vantage
 from ..errors import FleetError, MissingLibrary
 from ..releases.guarding import GUARD_IS_OFF
-from ..releases.plan import CHANGING, Plan, PlanAction
+from ..releases.plan_entries import CHANGING, Plan, PlanAction
 from ..releases.proposal import Wanted
 from ..releases.rehearsal import Inconclusive, refusals_of_checks
 from . import options

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..codec import encode
-from ..releases.plan import CHANGING, Plan, PlanAction, PlanEntry
+from ..releases.plan_entries import CHANGING, Plan, PlanAction, PlanEntry
 
 FORMAT = "unikernel.fleet/plan"
 VERSION = 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
-from ..releases.plan import UNKNOWN_NODE, Plan, PlanAction, PlanEntry
+from ..releases.plan_entries import UNKNOWN_NODE, Plan, PlanAction, PlanEntry
 from .difference import comparison_lines
 
 _SIGNS = {

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
-from ..releases.plan import Declared
+from ..releases.plan_entries import Declared
 from ..releases.proposal import Wanted
 from .node_answers import NodeAnswers
 

@@ -28,11 +28,11 @@ from ..checks.model import CheckSpec, Outcome
 from ..checks.options import as_number
 from ..checks.protocol import Surroundings
 from ..checks.registry import CHECKS
-from ..errors import DriverError, InvalidDeclaration, MissingLibrary
+from ..errors import DriverError, InvalidDeclaration
 from ..model import Configuration, Release, SwapMethod
 from . import albatross_console as console
 from .albatross_labels import LONGEST_LABEL, SUFFIX, second_label
-from .readiness import DEFAULT_WITHIN_S, LONGEST_WITHIN_S, WITHIN
+from .readiness import DEFAULT_WITHIN_S, LONGEST_WITHIN_S, WITHIN, why_not_made
 
 LIVES_FOR_S = 0.1
 """Where nothing says when it is up: an hvt guest that cannot come up has ended by then, and each millisecond more
@@ -67,11 +67,7 @@ def waits_for_console(configuration: Configuration) -> bool:
 
 def why_no_ready_check(configuration: Configuration) -> Optional[str]:
     """What forbids the declared ready check here, as a clause; None when nothing does."""
-    try:
-        ready_check(configuration)
-    except (InvalidDeclaration, MissingLibrary) as error:
-        return f"its ready check cannot be made: {error}"
-    return None
+    return why_not_made(lambda: ready_check(configuration))
 
 
 def ready_check(configuration: Configuration) -> Optional[tuple[CheckSpec, float]]:

@@ -13,7 +13,6 @@ The rehearsal's folder is made first and removed last, so whoever finds it can r
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -30,6 +29,7 @@ from ..albatross.errors import AnswerLost
 from ..albatross.records import UnikernelInfo
 from ..durable import make_folder, write_durably
 from ..errors import DriverError, ImageMissing, RehearsalHindered
+from ..file_lock import locks_within, open_lock
 from ..layout import REHEARSAL, NodeLayout
 from ..model import Exit, Image, Instance, Release
 from ..runtime import namespace
@@ -130,20 +130,13 @@ class AlbatrossRehearsals:
 
     def _wait_for_turn(self, bridge: str) -> None:
         """Two at once on one bridge would have two gateways with one address. A dead one holds nothing any more."""
-        descriptor = os.open(self._layout.quarantine_lock(bridge), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        give_up = time.monotonic() + LONGEST_WAIT_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= give_up:
-                    os.close(descriptor)
-                    raise RehearsalHindered(
-                        f"others rehearse on the quarantine bridge {bridge} for more than {LONGEST_WAIT_S:g} s. "
-                        "Declare another one for some of them."
-                    ) from None
-                self._pause(POLL_S)
+        descriptor = open_lock(self._layout.quarantine_lock(bridge))
+        if not locks_within(descriptor, LONGEST_WAIT_S, poll_s=POLL_S, pause=self._pause):
+            os.close(descriptor)
+            raise RehearsalHindered(
+                f"others rehearse on the quarantine bridge {bridge} for more than {LONGEST_WAIT_S:g} s. "
+                "Declare another one for some of them."
+            )
         self._lock = descriptor
 
     def start(self, name: str, release: Release) -> None:

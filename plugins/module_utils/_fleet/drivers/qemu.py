@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Optional, Protocol
 
@@ -26,6 +25,7 @@ from ..runtime import qmp
 from ..runtime.emulator import PATH, Emulator, basic_words, find_emulator
 from ..runtime.ports import Port, PortKind
 from ..runtime.supervisor import ProcessSpec
+from .last_words import explained
 from .qemu_exits import CONSOLE_LINES, LAST_WORDS, STATE_TRACED, TRACED, meaning
 from .unix import CONSOLE_BYTES
 
@@ -122,15 +122,8 @@ class QemuGuest:
         )
 
     def explained(self, release: Optional[Release], exit: Exit, console: Callable[[int], tuple[str, ...]]) -> Exit:
-        if exit.status is None and exit.signal is None:
-            return exit
-        try:
-            said = console(CONSOLE_LINES)
-        except DriverError:
-            said = ()
-        own_words, _unused, remark = exit.meaning.partition(";")
-        # A supervisor's own remark, that it was given up for instance, stays.
-        return replace(exit, meaning=meaning(exit.status, own_words, said) + (f";{remark}" if remark else ""))
+        own_words = exit.meaning.partition(";")[0]
+        return explained(exit, console, CONSOLE_LINES, lambda said: meaning(exit.status, own_words, said))
 
     def trouble(self, folder: Path) -> Optional[str]:
         status = qmp.status(self._layout.scratch_of(folder))

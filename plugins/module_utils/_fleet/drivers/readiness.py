@@ -43,8 +43,13 @@ def ready_check(configuration: Configuration) -> tuple[CheckSpec, float]:
 
 def why_no_ready_check(configuration: Configuration) -> Optional[str]:
     """What forbids the declared ready check here, as a clause; None when nothing does."""
+    return why_not_made(lambda: ready_check(configuration))
+
+
+def why_not_made(make: Callable[[], object]) -> Optional[str]:
+    """What forbids the ready check that is made so, as a clause; None when nothing does."""
     try:
-        ready_check(configuration)
+        make()
     except (InvalidDeclaration, MissingLibrary) as error:
         return f"its ready check cannot be made: {error}"
     return None

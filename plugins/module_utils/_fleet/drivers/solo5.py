@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
@@ -19,6 +18,7 @@ from ..model import Abi, Configuration, Device, Exit, Release
 from ..runtime.limits import rlimits
 from ..runtime.ports import Port, PortKind
 from ..runtime.supervisor import ProcessSpec
+from .last_words import explained
 from .solo5_cores import refusals_of_core
 from .solo5_exits import CONSOLE_LINES, meaning
 from .solo5_tenders import DUMPS, TARGETS, abi_version, dumping_tender, tender, why_no_tender
@@ -124,15 +124,7 @@ class Solo5Guest:
         )
 
     def explained(self, release: Optional[Release], exit: Exit, console: Callable[[int], tuple[str, ...]]) -> Exit:
-        if exit.status is None and exit.signal is None:
-            return exit
-        try:
-            said = console(CONSOLE_LINES)
-        except DriverError:
-            said = ()
-        # A supervisor's own remark, that it was given up for instance, stays.
-        remark = exit.meaning.partition(";")[2]
-        return replace(exit, meaning=meaning(exit.status, exit.signal, said) + (f";{remark}" if remark else ""))
+        return explained(exit, console, CONSOLE_LINES, lambda said: meaning(exit.status, exit.signal, said))
 
 
 def tender_arguments(

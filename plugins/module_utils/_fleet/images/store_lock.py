@@ -6,16 +6,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import Busy
-
-_POLL_S = 0.02
+from ..file_lock import EXCLUSIVE, SHARED, locks, locks_within, open_lock
 
 
 @contextmanager
@@ -26,9 +23,9 @@ def adding(path: Path, wait_s: float, when_alone: Callable[[], None] = lambda: N
     behind can be told from what is being written.
     """
     with _opened(path) as descriptor:
-        if _taken(descriptor, fcntl.LOCK_EX):
+        if locks(descriptor):
             when_alone()
-        _wait(descriptor, fcntl.LOCK_SH, path, wait_s, "images are being removed from it")
+        _wait(descriptor, SHARED, path, wait_s, "images are being removed from it")
         yield
 
 
@@ -36,33 +33,22 @@ def adding(path: Path, wait_s: float, when_alone: Callable[[], None] = lambda: N
 def removing(path: Path, wait_s: float) -> Iterator[None]:
     """Hold the lock alone; Busy when somebody adds an image for all of ``wait_s``."""
     with _opened(path) as descriptor:
-        _wait(descriptor, fcntl.LOCK_EX, path, wait_s, "an image is being added to it")
+        _wait(descriptor, EXCLUSIVE, path, wait_s, "an image is being added to it")
         yield
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_lock(path)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _taken(descriptor: int, kind: int) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
-
-
 def _wait(descriptor: int, kind: int, path: Path, wait_s: float, why: str) -> None:
-    give_up = time.monotonic() + wait_s
-    while not _taken(descriptor, kind):
-        if time.monotonic() >= give_up:
-            raise Busy(
-                f"The image store with the lock {path} is in use: {why}. It was left as it is. "
-                "Wait until the other run has ended, then run again."
-            )
-        time.sleep(_POLL_S)
+    if not locks_within(descriptor, wait_s, kind):
+        raise Busy(
+            f"The image store with the lock {path} is in use: {why}. It was left as it is. "
+            "Wait until the other run has ended, then run again."
+        )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Optional
@@ -23,6 +23,7 @@ from ..errors import FleetError
 from ..layout import NodeLayout
 from ..model import Instance, Release
 from .kept_core import KeptCore, keep_core
+from .node import Node
 from .state import Trial
 
 MOST_TRIALS = 10
@@ -64,6 +65,18 @@ def keep(
     except OSError:
         return None
     return str(folder)
+
+
+def keep_of(node: Node, name: str, trial: Trial, what_runs: Sequence[Instance]) -> Optional[str]:
+    """The evidence of a trial whose candidate was swapped in, from what its driver still has of it."""
+    console: tuple[str, ...] = ()
+    core: Optional[KeptCore] = None
+    if trial.candidate is not None:
+        driver, number = node.driver_for(trial.candidate), trial.candidate.number
+        with suppress(FleetError, OSError):
+            console = driver.console(name, number, CONSOLE_LINES)
+        core = core_of(node.layout, name, trial, lambda: driver.core(name, number))
+    return keep(node.layout, name, trial, console, what_runs, core)
 
 
 def core_of(layout: NodeLayout, name: str, trial: Trial, find: Callable[[], Optional[Path]]) -> Optional[KeptCore]:

@@ -16,41 +16,73 @@ from typing import Optional
 
 from ..drivers.protocol import Driver
 from ..model import Instance, Release
-from . import state as steps
+from . import steps
+from .admission import admit
 from .change import Arm, TrialOptions
 from .node import Node
 from .settlement import BeginRevert, EndRehearsal, FinishConfirm, FinishRevert, Strand, settle
 from .state import Holder, Phase, State
 from .transaction import Transaction
+from .unikernel import Unikernel
 
 
 def forecast(node: Node, name: str, holder: Holder) -> Transaction:
     """The unikernel's transaction with all its methods, none of which changes anything outside of it."""
-    foreseen = Forecast(node, name, holder)
+    foreseen = Forecast(Foreseen(node, name, holder))
     foreseen.open()
     return foreseen
+
+
+class Foreseen(Unikernel):
+    """A unikernel of which only what is known here is moved on."""
+
+    runs: Optional[tuple[Instance, ...]] = None
+    """What will run once all that was left open is settled; None while nothing was."""
+
+    def open(self) -> bool:
+        existed = self._journal.exists
+        self.state = self._journal.read()
+        return existed
+
+    def write(self, state: State) -> None:
+        self.state = state
+
+    def what_runs(self) -> Sequence[Instance]:
+        return super().what_runs() if self.runs is None else self.runs
+
+    def discovered(self, driver: Driver) -> Optional[Release]:
+        found = driver.discovered(self.name, self.state.next_number) if driver.capabilities.discovers else None
+        if found is not None and driver.capabilities.shared:
+            self.runs = (Instance(self.name, found.number, True),)
+        return found
+
+    def ensure_image(self, release: Release) -> None:
+        self.node.check_image(self.name, release)
+
+    def validate(self, candidate: Release) -> tuple[str, ...]:
+        # In check mode its image may not have been brought yet.
+        is_here = all(self.node.store.holds(file.sha256) for file in candidate.files)
+        return self.node.driver_for(candidate).validate(self.name, candidate) if is_here else ()
+
+    def end_lost_rehearsal(self) -> None:
+        """It stays."""
+
+    def remove_disks(self) -> None:
+        """They stay."""
 
 
 class Forecast(Transaction):
     """A transaction that only moves its own state on. A trial that it would begin has no id."""
 
-    def __init__(self, node: Node, name: str, holder: Holder) -> None:
-        super().__init__(node, name, holder)
-        self._foreseen: Optional[tuple[Instance, ...]] = None
-        """What will run once all that was left open is settled; None while nothing was."""
+    def __init__(self, unikernel: Foreseen) -> None:
+        super().__init__(unikernel)
+        self._foreseen = unikernel
 
-    def open(self) -> None:
-        existed = self._journal.exists
-        self.state = self._journal.read()
-        if not existed:
-            self._adopt(self._node.drivers_of(self.state))
-        self.settle()
-
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """To where the real one would come to rest, if every step of it succeeds."""
         state = self.state
-        now, at = self._node.now(), self._node.clock.wall()
-        actions = settle(state, self._what_runs(), now)
+        now, at = self._foreseen.node.now(), self._foreseen.node.clock.wall()
+        actions = settle(state, self._foreseen.what_runs(), now)
         for action in actions:
             if isinstance(action, BeginRevert):
                 state = steps.reverting(state, action.reason, action.blame)
@@ -62,41 +94,15 @@ class Forecast(Transaction):
                 state = steps.refused(state, at, action.reason)
             elif isinstance(action, FinishConfirm):
                 state = steps.confirmed(state, at)
-        self.state = state
+        self._foreseen.state = state
         if actions and state.phase is not Phase.STRANDED:
             current = state.current
             runs = current is not None and current.running
-            self._foreseen = (Instance(state.name, current.number, True),) if current is not None and runs else ()
+            self._foreseen.runs = (Instance(state.name, current.number, True),) if current is not None and runs else ()
 
-    def _what_runs(self) -> Sequence[Instance]:
-        return self._node.inspect(self.state) if self._foreseen is None else self._foreseen
-
-    def _discovered(self, driver: Driver) -> Optional[Release]:
-        found = driver.discovered(self._name, self.state.next_number) if driver.capabilities.discovers else None
-        if found is not None and driver.capabilities.shared:
-            self._foreseen = (Instance(self._name, found.number, True),)
-        return found
-
-    def _write(self, state: State) -> None:
-        self.state = state
-
-    def _remove_disks(self) -> None:
-        """They stay."""
-
-    def _ensure_image(self, release: Release) -> None:
-        self._node.check_image(self._name, release)
-
-    def _change(
+    def _try(
         self, candidate: Optional[Release], options: TrialOptions, arm: Optional[Arm], hold_origin: bool = False
-    ) -> str:
-        self._refuse_what_cannot_be_done(candidate, options, "")
-        self.state = replace(self.state, current=candidate)
-        return ""
-
-    def _refuse_what_cannot_run(self, candidate: Optional[Release]) -> None:
-        if candidate is not None and not self._is_only_stopped_by(candidate) and self._is_here(candidate):
-            self._remarks = self._node.driver_for(candidate).validate(self._name, candidate)
-
-    def _is_here(self, candidate: Release) -> bool:
-        """In check mode its image may not have been brought yet."""
-        return all(self._node.store.holds(file.sha256) for file in candidate.files)
+    ) -> tuple[str, tuple[str, ...]]:
+        admitted = admit(self._foreseen, candidate, options, "")
+        self._foreseen.state = replace(self.state, current=candidate)
+        return "", admitted.remarks

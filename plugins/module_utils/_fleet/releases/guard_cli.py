@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import socket
@@ -30,6 +29,7 @@ from ..checks.model import CheckSpec
 from ..codec import decode
 from ..durable import make_folder
 from ..errors import Busy, DriverError, FleetError
+from ..file_lock import locks, open_lock
 from ..layout import NodeLayout
 from .guard import self_test, sweep, test_of_drivers, watch
 from .node import Node, local_node
@@ -210,13 +210,11 @@ def guard_lock(layout: NodeLayout, name: str, trial: str) -> Optional[int]:
     """Be the one guard of a trial for as long as the descriptor is open; None when another one is."""
     path = layout.guard_lock(name, trial)
     make_folder(path.parent)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    descriptor = open_lock(path)
+    if locks(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _notify_systemd(message: str) -> None:

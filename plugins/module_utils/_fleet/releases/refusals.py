@@ -11,14 +11,8 @@ from typing import Optional
 
 from ..errors import Busy, DriverError, Held, InvalidDeclaration, TrialRefused
 from ..model import Instance, Release
-from .state import Phase, State, Trial, described, hold_on
-
-
-def open_trial(state: State) -> Trial:
-    """The trial of a state that is in the middle of a change."""
-    if state.trial is None:
-        raise AssertionError(f"{state.name}: no trial is open")
-    return state.trial
+from .holds import hold_on
+from .state import Phase, State, Trial, described, open_trial
 
 
 def refuse_if_held(state: State, candidate: Optional[Release]) -> None:

@@ -15,9 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional, Union
 
+from ..checks.model import Outcome
 from ..clock import Now
 from ..model import Instance, Release, RestartPolicy, Snapshot
-from .state import MOST_FAILED_REVERTS, Phase, State, Trial, verdict_failed
+from .state import Phase, State, Trial, open_trial
+
+MOST_FAILED_REVERTS = 3
+"""Attempts to bring the old release back before a unikernel counts as stranded."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +97,7 @@ def settle(state: State, what_runs: Sequence[Instance], now: Now) -> tuple[Actio
     """The actions that bring the unikernel to rest, in order; ``()`` when it is at rest or rightly on trial."""
     if state.phase is Phase.STABLE:
         return _settle_stable(state, what_runs, now)
-    trial = state.trial
-    if trial is None:
-        raise AssertionError(f"{state.name}: phase {state.phase.value} without a trial")
+    trial = open_trial(state)
     if state.phase is Phase.REHEARSING:
         return (EndRehearsal("the run that was rehearsing it ended in the middle of that, so nothing was swapped"),)
     if state.phase is Phase.SWAPPING:
@@ -116,7 +118,7 @@ def reason_to_revert(trial: Trial, what_runs: Sequence[Instance], now: Now) -> O
     """Why a trial cannot go on, and whether the candidate is to blame; None while it can."""
     if trial.boot_id != now.boot_id:
         return "the machine was booted before the trial was confirmed", False
-    if verdict_failed(trial) and trial.verdict is not None:
+    if trial.verdict is not None and trial.verdict.outcome is not Outcome.PASS:
         return trial.verdict.reason, True
     if trial.candidate is not None and trial.candidate.running:
         instance = _living(trial.candidate, what_runs)

@@ -4,9 +4,9 @@
 
 """The supervisor of a machine under systemd: each instance in a unit of its own, which gives it a cgroup and a sandbox.
 
-All records, the restarts and the console are the waiter's, as under the detached supervisor, whose every method this
-one keeps: an instance that was started by either is understood by both. Only the launch is another one, and a stop
-also ends what left the instance's session and dropped its mark, for nothing leaves a cgroup.
+All records, the restarts and the console are the waiter's, as under the detached supervisor: an instance that was
+started by either is understood by both. Only the launch is another one, and a stop also ends what left the instance's
+session and dropped its mark, for nothing leaves a cgroup.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ from ..errors import DriverError
 from ..layout import REHEARSAL, NodeLayout
 from ..model import Exit
 from . import units, waiter
-from .detached import KILL_PATIENCE_S, START_PATIENCE_S, DetachedSupervisor, Run, carry_on, first_line, understood
 from .process import identify, send
+from .records import Run
 from .supervisor import ProcessSpec
 from .unit_files import ensure_templates
+from .waiter_dialogue import START_PATIENCE_S, carry_on, heard
+from .waiter_supervisor import KILL_PATIENCE_S, WaiterSupervisor
 
 SYSTEMCTL_PATIENCE_S = 30.0
 CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 """Where the unified hierarchy is: the second one where the old ones are mounted too (``hybrid``)."""
 
 
-class SystemdSupervisor(DetachedSupervisor):
+class SystemdSupervisor(WaiterSupervisor):
     """Supervisor by units of one template."""
 
     def __init__(self, layout: NodeLayout, kind: str) -> None:
@@ -120,8 +122,8 @@ def _start(unit: str, answers: int, go: int, first: Callable[[], None]) -> Optio
         try:
             if not _speaks(answers, starting, deadline):
                 return _why_not(unit, starting)
-            said = first_line(answers, deadline)
-            return None if said is None else carry_on(understood(said), answers, go, first)
+            reply = heard(answers, deadline)
+            return None if reply is None else carry_on(reply, answers, go, first)
         finally:
             if starting.poll() is None:
                 _finish(starting)

@@ -21,8 +21,9 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from ..errors import BuildNotFound, InvalidDeclaration, SourceError
 from ..model import Build, checked_sha256
 from . import builder_web_answers as answers
-from .http_client import Answer, Deadline, HttpClient, ServerFault, checked_url, redirect_target
+from .http_client import Answer, Deadline, HttpClient, ServerFault, redirect_target
 from .protocol import ComparisonAnswer, ComparisonState, Lookup, SourceOptions
+from .source_urls import checked_url
 
 T = TypeVar("T")
 

@@ -19,6 +19,7 @@ from typing import Optional
 from . import opam
 from .opam_printing import printed
 from .protocol import Changes, Comparison, NameAndVersion, OpamChange, SourceTreeChanges, VersionChange
+from .switch_export import SwitchExport, parse_switch_export
 
 OPAM_SWITCH = "opam-switch"
 BUILD_ENVIRONMENT = "build-environment"
@@ -109,9 +110,9 @@ def _lines(text: str) -> list[str]:
     return [line for line in text.split("\n") if line]
 
 
-def _switch(build_id: str, inputs: Inputs) -> opam.SwitchExport:
+def _switch(build_id: str, inputs: Inputs) -> SwitchExport:
     try:
-        return opam.parse_switch_export(inputs.opam_switch)
+        return parse_switch_export(inputs.opam_switch)
     except opam.OpamSyntaxError as error:
         raise NotComparable(f"the {OPAM_SWITCH} of the build {build_id} cannot be read: {error}") from None
 
@@ -131,7 +132,7 @@ def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> Changes:
 # --- opam files of packages that kept their version --------------------------------------------
 
 
-def _opam_files(before: opam.SwitchExport, after: opam.SwitchExport) -> tuple[OpamChange, ...]:
+def _opam_files(before: SwitchExport, after: SwitchExport) -> tuple[OpamChange, ...]:
     changes = []
     for name, version in before.installed.items():
         old, new = before.definitions.get(name), after.definitions.get(name)
@@ -196,7 +197,7 @@ class _Tree:
     hashes: frozenset[str]
 
 
-def _source_trees(before: opam.SwitchExport, after: opam.SwitchExport) -> SourceTreeChanges:
+def _source_trees(before: SwitchExport, after: SwitchExport) -> SourceTreeChanges:
     try:
         old, new = _trees(before), _trees(after)
     except NotComparable as error:
@@ -215,7 +216,7 @@ def _same_tree(old: _Tree, new: _Tree) -> bool:
     return not old.hashes and not new.hashes and old.url == new.url
 
 
-def _trees(switch: opam.SwitchExport) -> dict[str, _Tree]:
+def _trees(switch: SwitchExport) -> dict[str, _Tree]:
     if len(switch.roots) != 1:
         raise NotComparable("not a single root package in the opam switch export")
     definition = switch.definitions.get(switch.roots[0])

@@ -14,7 +14,6 @@ import contextlib
 import functools
 import os
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,11 +24,12 @@ from urllib.parse import urljoin, urlsplit
 
 from ..errors import InvalidDeclaration, MissingLibrary, SourceError
 from .protocol import SourceOptions
+from .source_urls import origin
+from .watched_session import Watch, watched_session
 
 try:
     import requests
     import urllib3
-    from requests.adapters import HTTPAdapter
 except ImportError:
     HAS_REQUESTS = False
 else:
@@ -91,32 +91,6 @@ class _Transient(Exception):
     def __init__(self, error: SourceError) -> None:
         super().__init__(str(error))
         self.error = error
-
-
-def checked_url(url: str, what: str) -> str:
-    """An http(s) URL without credentials, query or fragment, and without a slash at its end."""
-    try:
-        parts = urlsplit(url)
-        _unused = parts.port
-    except ValueError as error:
-        raise InvalidDeclaration(f"The URL of {what} cannot be read: {error}. Nothing was asked.") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidDeclaration(f"The URL of {what} must begin with http:// or https:// and name a host.")
-    if parts.username is not None or parts.password is not None:
-        raise InvalidDeclaration(
-            f"The URL of {what} holds credentials; give them as 'username' and 'password' instead, "
-            "where they are kept out of logs."
-        )
-    if parts.query or parts.fragment:
-        raise InvalidDeclaration(f"The URL of {what} must end with its path: no '?' and no '#'.")
-    return url.rstrip("/")
-
-
-def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port: what credentials are bound to."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return parts.scheme, (parts.hostname or "").lower(), port
 
 
 class HttpClient:
@@ -201,7 +175,7 @@ class HttpClient:
         if left <= 0:
             raise NoAnswer(f"{self._name(url)} was not asked to the end within {deadline.seconds:g} s.")
         timeout = min(self._options.timeout_s, left)
-        with _Watch(left) as watch, self._session(watch) as session:
+        with Watch(left) as watch, self._session(watch) as session:
             try:
                 with session.request(
                     method,
@@ -234,11 +208,11 @@ class HttpClient:
                 raise SourceError(f"{self._name(url)} gave no valid HTTP: {reason(error)}.") from None
 
     @contextlib.contextmanager
-    def _session(self, watch: _Watch) -> Iterator[Any]:
+    def _session(self, watch: Watch) -> Iterator[Any]:
         """This thread's session, for one request: its connections are watched, and none is left open."""
         session = getattr(self._sessions, "of_thread", None)
         if session is None:
-            session = self._sessions.of_thread = _watched_session()
+            session = self._sessions.of_thread = watched_session()
         adapter = session.get_adapter("http://")
         adapter.watch = watch
         try:
@@ -297,7 +271,7 @@ class HttpClient:
             return False
         return self._options.ca_path or os.environ.get("REQUESTS_CA_BUNDLE") or True
 
-    def _trouble(self, url: str, error: Exception, watch: _Watch, deadline: Deadline) -> str:
+    def _trouble(self, url: str, error: Exception, watch: Watch, deadline: Deadline) -> str:
         if watch.expired:
             return f"{self._name(url)} did not end its answer within {deadline.seconds:g} s: given up."
         if isinstance(error, requests.exceptions.Timeout):
@@ -350,79 +324,9 @@ def _anonymous(request: Any) -> Any:
     return request
 
 
-class _Watch:
-    """Cuts a request's connection at its deadline: a peer that sends a byte now and then never runs into a
-    time-out between two reads, neither in its headers nor in its body."""
-
-    def __init__(self, seconds: float) -> None:
-        self.expired = False
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(seconds, self._expire)
-        self._timer.daemon = True
-
-    def __enter__(self) -> _Watch:
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_unused: object) -> None:
-        self._timer.cancel()
-        with self._lock:
-            for duplicate in self._sockets:
-                duplicate.close()
-            self._sockets.clear()
-
-    def over(self, connected: socket.socket) -> None:
-        # A duplicate stays valid when TLS takes the socket's descriptor over.
-        with self._lock:
-            self._sockets.append(connected.dup())
-
-    def _expire(self) -> None:
-        with self._lock:
-            self.expired = True
-            for duplicate in self._sockets:
-                with contextlib.suppress(OSError):
-                    duplicate.shutdown(socket.SHUT_RDWR)
-
-
 @functools.lru_cache(maxsize=64)
 def _environment_proxies(of: tuple[str, str, int]) -> Mapping[str, str]:
     scheme, host, port = of
     address = f"[{host}]" if ":" in host else host
     found: Mapping[str, str] = requests.utils.get_environ_proxies(f"{scheme}://{address}:{port}/")
     return found
-
-
-def _watched_session() -> Any:
-    """A session that looks at no ~/.netrc, and whose connections are given to its adapter's ``watch``."""
-
-    class WatchingAdapter(HTTPAdapter):
-        """requests asks one of the two methods for a pool, depending on its version."""
-
-        watch: _Watch
-
-        def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-            return self._watching(super().get_connection_with_tls_context(*args, **kwargs))
-
-        def get_connection(self, *args: Any, **kwargs: Any) -> Any:
-            return self._watching(super().get_connection(*args, **kwargs))
-
-        def _watching(self, pool: Any) -> Any:
-            pool.ConnectionCls = watched(type(pool).ConnectionCls, self)
-            return pool
-
-    def watched(plain: Any, adapter: WatchingAdapter) -> Any:
-        class Watched(plain):  # type: ignore[misc]
-            def _new_conn(self) -> Any:
-                connected = super()._new_conn()
-                adapter.watch.over(connected)
-                return connected
-
-        return Watched
-
-    session = requests.Session()
-    session.trust_env = False
-    adapter = WatchingAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session

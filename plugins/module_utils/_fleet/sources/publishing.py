@@ -7,12 +7,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from typing import Any, Optional
 
 from ..durable import make_folder, sync_folder, write_durably
 from ..errors import Busy, InvalidDeclaration, SourceError
+from ..file_lock import locks_within, open_lock
 from ..model import Abi, Build, Device
 from .comparison import INPUT_NAMES
 from .release_documents import (
@@ -34,6 +33,7 @@ from .release_documents import (
     Manifest,
     Misshapen,
     StoredFile,
+    build_of,
     document,
     label,
     manifest_document,
@@ -197,21 +197,8 @@ class _Publishing:
         )
 
     def _build(self) -> Build:
-        publication = self._publication
-        return Build(
-            source=self._source,
-            job=publication.job,
-            id=self._id,
-            platform=publication.platform,
-            sha256=self._image.sha256,
-            size=self._image.size,
-            filename=publication.filename,
-            location=str(self._repository.resolve() / "builds" / self._id / self._image.path),
-            started_at=publication.started_at,
-            finished_at=publication.finished_at,
-            abi=publication.abi,
-            devices=publication.devices,
-        )
+        location = self._repository.resolve() / "builds" / self._id / self._image.path
+        return build_of(self._manifest(self._index.serial + 1), self._source, str(location))
 
     def _write_folder(self, manifest: Manifest) -> bytes:
         """Write the build's folder beside its place, then move it there; returns the manifest's bytes."""
@@ -310,20 +297,13 @@ def _copy(original: Path, copy: Path, expected: StoredFile) -> None:
 
 @contextlib.contextmanager
 def _locked(repository: Path) -> Iterator[None]:
-    descriptor = os.open(repository / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = open_lock(repository / LOCK_NAME, 0o644)
     try:
-        end = time.monotonic() + LOCK_TIMEOUT_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= end:
-                    raise Busy(
-                        f"Somebody else has been publishing in {repository} for {LOCK_TIMEOUT_S:g} s; nothing was "
-                        "changed. Try again when that is done."
-                    ) from None
-                time.sleep(0.05)
+        if not locks_within(descriptor, LOCK_TIMEOUT_S):
+            raise Busy(
+                f"Somebody else has been publishing in {repository} for {LOCK_TIMEOUT_S:g} s; nothing was "
+                "changed. Try again when that is done."
+            )
         yield
     finally:
         os.close(descriptor)

@@ -28,7 +28,7 @@ from pathlib import PurePosixPath
 from typing import Any, Optional
 
 from ..errors import SourceError
-from ..model import SHA256_PATTERN, Abi, Device
+from ..model import SHA256_PATTERN, Abi, Build, Device
 
 INDEX_FORMAT = "unikernel-release-repository"
 MANIFEST_FORMAT = "unikernel-build"
@@ -73,6 +73,24 @@ class Manifest:
     @property
     def filename(self) -> str:
         return PurePosixPath(self.image.path).name
+
+
+def build_of(manifest: Manifest, source: str, location: str) -> Build:
+    """The build that it describes, as ``source`` tells of it."""
+    return Build(
+        source=source,
+        job=manifest.job,
+        id=manifest.id,
+        platform=manifest.platform,
+        sha256=manifest.image.sha256,
+        size=manifest.image.size,
+        filename=manifest.filename,
+        location=location,
+        started_at=manifest.started_at,
+        finished_at=manifest.finished_at,
+        abi=manifest.abi,
+        devices=manifest.devices,
+    )
 
 
 @dataclass(frozen=True)

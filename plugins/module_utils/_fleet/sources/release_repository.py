@@ -19,7 +19,7 @@ from urllib.parse import quote
 from ..errors import BuildNotFound, InvalidDeclaration, SourceError
 from ..model import Build, checked_sha256
 from . import comparison
-from .http_client import MAX_ANSWER_BYTES, Deadline, HttpClient, checked_url
+from .http_client import MAX_ANSWER_BYTES, Deadline, HttpClient
 from .protocol import ComparisonAnswer, ComparisonState, Lookup, SourceOptions
 from .release_documents import (
     INDEX_NAME,
@@ -28,9 +28,11 @@ from .release_documents import (
     Manifest,
     Misshapen,
     StoredFile,
+    build_of,
     parsed_index,
     parsed_manifest,
 )
+from .source_urls import checked_url
 
 
 class Files(Protocol):
@@ -141,20 +143,7 @@ class ReleaseRepository:
         return entries[-1]
 
     def _build(self, entry: IndexEntry, manifest: Manifest) -> Build:
-        return Build(
-            source=self._name,
-            job=manifest.job,
-            id=manifest.id,
-            platform=manifest.platform,
-            sha256=manifest.image.sha256,
-            size=manifest.image.size,
-            filename=manifest.filename,
-            location=self._files.location(_beside(entry, manifest.image)),
-            started_at=manifest.started_at,
-            finished_at=manifest.finished_at,
-            abi=manifest.abi,
-            devices=manifest.devices,
-        )
+        return build_of(manifest, self._name, self._files.location(_beside(entry, manifest.image)))
 
     def compare(self, old: Build, new: Build) -> ComparisonAnswer:
         """See Source.compare: computed here, from the inputs of both builds."""

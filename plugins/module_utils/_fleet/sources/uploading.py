@@ -14,8 +14,9 @@ from urllib.parse import quote, urlencode
 from ..errors import BuildNotFound, InvalidDeclaration, SourceError
 from ..model import Build
 from .builder_web import BuilderWeb, checked_job, was_overloaded
-from .http_client import HttpClient, ServerFault, checked_url
+from .http_client import HttpClient, ServerFault
 from .protocol import Lookup, SourceOptions
+from .source_urls import checked_url
 
 CHUNK_BYTES = 1024 * 1024
 
