@@ -7,8 +7,8 @@
 Nothing else in the library is like this file: it must run on its own, from its text or its compiled code alone (on
 standard input), because the zip from which Ansible runs a module is gone when the instance is still alive, and because
 it should be up in a few hundredths of a second. Hence no relative imports, few imports at all, and its own small copy
-of the durable write. ``process.py``, ``records.py``
-and ``waiter_supervisor.py`` import what they need from here: so the rest is said once.
+of the durable write. ``process.py``, ``records.py`` and ``waiter_supervisor.py`` import what they need from here: so
+the rest is said once.
 
 Files in the folder of an instance, all of them 0600:
 
