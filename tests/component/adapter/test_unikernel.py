@@ -146,6 +146,29 @@ def test_going_back_twice_by_hand_and_to_a_number(modules: Modules) -> None:
     assert within(2.0, lambda: answer_of(modules.port) == "three default")
 
 
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"state": "confirmed", "trial": "20260101000000-00000000"}, "no trial|is not open"),
+        ({"state": "taken_over"}, "no trial is open"),
+        ({"state": "taken_over", "trial": "20260101000000-00000000"}, "is not open"),
+        ({"state": "rolled_back"}, "has not kept an older release"),
+        ({"state": "rolled_back", "to": 3}, "has not kept release 3"),
+        ({"state": "rolled_back", "trial": "20260101000000-00000000"}, "is not open"),
+    ],
+)
+@pytest.mark.parametrize("prepared", [False, True])
+def test_where_nothing_was_ever_deployed_a_refused_release_leaves_nothing(
+    modules: Modules, given: dict[str, Any], why: str, prepared: bool
+) -> None:
+    if prepared:
+        modules.layout.unikernels.mkdir(parents=True)
+    before = sorted(modules.root.rglob("*"))
+    with pytest.raises(FleetError, match=why):
+        modules.release(**given)
+    assert sorted(modules.root.rglob("*")) == before
+
+
 def test_a_state_of_a_newer_collection_stops_every_module_and_nothing_else(modules: Modules) -> None:
     modules.declare("one", trial_timeout=0.0)
     path = modules.layout.state(NAME)
