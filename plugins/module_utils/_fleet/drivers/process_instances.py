@@ -69,6 +69,7 @@ class Instances:
             serving=reach.serving,
             unreachable=unreachable,
             cut_off=reach.deleted or reach.down,
+            watched=standing.watched,
         )
 
     def runs(self, name: str, number: int) -> bool:

@@ -86,6 +86,8 @@ class Standing:
     uptime_s: Optional[float] = None
     exit: Optional[Exit] = None
     """How it ended; only when it did."""
+    watched: bool = True
+    """False: it runs, and whoever kept it was killed. Nobody restarts it or sees how it ends, and its console grows."""
 
 
 def nothing() -> None:
