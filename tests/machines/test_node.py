@@ -75,9 +75,10 @@ def test_nothing_of_a_release_that_ends_is_left_in_its_unit(machine: Machine) ->
 def test_an_instance_outlives_its_killed_waiter_and_is_stopped_all_the_same(machine: Machine) -> None:
     machine.do("deploy", "waiterless", LIVES)
     machine.run("kill -9 $(systemctl show -p MainPID --value unikernel-fleet-unix@waiterless:1)")
-    assert machine.until("waiterless", alive=[1])["phase"] == "stable"
+    shown = machine.until("waiterless", alive=[1])
+    assert shown["phase"] == "stable" and [one for one in shown["drift"] if "its waiter was killed" in one]
     machine.do("deploy", "waiterless", f"{LIVES} ")
-    machine.until("waiterless", alive=[2])
+    machine.until("waiterless", alive=[2], drift=[])
 
 
 def test_restarts_are_the_waiters_with_its_back_off(machine: Machine) -> None:

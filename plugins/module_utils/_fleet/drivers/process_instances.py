@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from .. import codec
 from ..durable import make_folder, write_durably
@@ -26,6 +26,9 @@ from ..runtime.supervisor import Phase, ProcessSpec, Standing, Supervisor
 from . import equipment
 from .equipment import RELEASE
 from .guest import Guest
+
+if TYPE_CHECKING:
+    from ..runtime.memory_room import Room
 
 
 class Instances:
@@ -90,6 +93,10 @@ class Instances:
 
     def core(self, name: str, release: int) -> Optional[Path]:
         return newest_core(self._layout.scratch(name, release))
+
+    def room(self) -> Optional[Room]:
+        """The memory for one more of them."""
+        return self._supervisor.room()
 
     # --- which there are
 

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from .. import codec
 from ..durable import make_folder, write_durably
@@ -37,6 +37,9 @@ from .process import ProcessIdentity, alive, readings, send, wait_end
 from .scratch import make_scratch
 from .supervisor import Phase, ProcessSpec, Standing, nothing
 from .waiter_source import waiter_code
+
+if TYPE_CHECKING:
+    from .memory_room import Room
 
 START_PATIENCE_S = 15.0
 """From the launch of the waiter to its answer; the disk may be slow, and an exec over a network too."""
@@ -213,6 +216,11 @@ class DetachedSupervisor:
                 write_durably(mark, b"")
         else:
             mark.unlink(missing_ok=True)
+
+    def room(self) -> Optional[Room]:
+        from .memory_room import room_beside_us
+
+        return room_beside_us()  # what is launched stays in the control group of its launcher
 
     def tail(self, folder: Path, lines: int) -> tuple[str, ...]:
         return last_lines((folder / waiter.CONSOLE_BEFORE, folder / waiter.CONSOLE), lines)
