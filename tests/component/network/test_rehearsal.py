@@ -186,8 +186,8 @@ def test_memory_for_one_more_is_asked_for_before_anything_is_begun(
 ) -> None:
     """What the old one would free at a swap is not free at a rehearsal."""
     declare(node, "v1")
-    monkeypatch.setattr(DetachedSupervisor, "room", lambda self: Room(10.0))
-    with pytest.raises(ReleaseRefused, match="beside the one that runs it needs 64 MiB of memory, and only 10 MiB"):
+    monkeypatch.setattr(DetachedSupervisor, "room", lambda self: Room(62.0))
+    with pytest.raises(ReleaseRefused, match="beside the one that runs it needs 64 MiB of memory, and only 62 MiB are"):
         declare(node, "v2", options=rehearsing(), memory_mib=64)
     serves("v1")
     assert not traces(lab, node, NAME)
