@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A real control group with a limit: what is free in it, and a module that is run in it and refuses what has no room."""
+"""A real control group with a limit: what is free in it, and a module that, run in it, refuses what has no room."""
 
 from __future__ import annotations
 

@@ -135,5 +135,5 @@ def test_what_was_kept_is_what_was_answered_and_only_of_the_same_nodes() -> None
     ],
 )
 def test_what_was_not_kept_by_this_plugin_is_told_from_what_is_not_there(kept: Any) -> None:
-    with pytest.raises(ValueError, match="it is no mapping|it does not hold what nodes answered"):
+    with pytest.raises(ValueError, match=r"it is no mapping|it does not hold what nodes answered"):
         answers_from(kept, NODES)

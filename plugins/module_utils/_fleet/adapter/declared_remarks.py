@@ -26,8 +26,8 @@ def why_nothing_is_declared(groups: Mapping[str, Sequence[str]], group: str) -> 
     what = "is empty" if group in groups else "does not exist"
     return (
         f"No unikernel is declared: the group {group} {what} in this inventory. So nothing is deployed, updated or "
-        "rolled back; what nodes run all the same is looked at, and removed only on request. Put your unikernels into that group, or see "
-        "whether this is the inventory that you mean (-i)."
+        "rolled back; what nodes run all the same is looked at, and removed only on request. Put your unikernels into "
+        "that group, or see whether this is the inventory that you mean (-i)."
     )
 
 
@@ -57,8 +57,8 @@ def _ignored(node: str, root: str, ignoring: Sequence[Declaration]) -> str:
         listed += f" and {len(names) - _MOST_NAMES} more"
     return (
         f"The node {node} names {root} as its state folder, and that does not count for the unikernels on it that name "
-        f"none of their own ({listed}): theirs is {ignoring[0].root}. Declare it for them, in group_vars/unikernels.yml "
-        f'for instance as unikernel_root: "{{{{ hostvars[unikernel_node].unikernel_root }}}}".'
+        f"none of their own ({listed}): theirs is {ignoring[0].root}. Declare it for them, for instance in "
+        f'group_vars/unikernels.yml as unikernel_root: "{{{{ hostvars[unikernel_node].unikernel_root }}}}".'
     )
 
 

@@ -94,8 +94,8 @@ def not_ours(newest: Created, known: Optional[Attributed], name: Name, info: Uni
     """What runs under a label of the unikernel that no record is of: beside what is known of it, if anything is."""
     since = "" if info.started is None else f" since {_shown(info.started)}"
     said = (
-        f"{name} runs on albatross{since} and is of no release here: somebody else started it, or albatross carried out "
-        "late what a run of ours had asked for before it gave up or was killed"
+        f"{name} runs on albatross{since} and is of no release here: somebody else started it, or albatross carried "
+        "out late what a run of ours had asked for before it gave up or was killed"
     )
     if known is None:
         return Attributed(newest.number, info, said)

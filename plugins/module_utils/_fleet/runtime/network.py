@@ -294,7 +294,8 @@ def _standing_by_ip(name: str) -> PortStanding:
         return PortStanding(False)
     state = link.get("linkinfo", {}).get("info_slave_data", {}).get("state")
     master, forwarding = link.get("master"), state == "forwarding"
-    return PortStanding(True, master, forwarding, bridge_down=master is not None and not forwarding and _is_down(master))
+    down = master is not None and not forwarding and _is_down(master)
+    return PortStanding(True, master, forwarding, bridge_down=down)
 
 
 def _is_down(name: str) -> bool:
