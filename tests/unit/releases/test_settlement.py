@@ -254,7 +254,7 @@ def test_a_bad_verdict_blames_the_build_unless_its_network_was_taken_from_it(fou
     state = State("www", "5a", current=release(ORIGIN), phase=Phase.ON_TRIAL, trial=trial, started_boot_id=BOOT)
     judged = replace(state, trial=replace(trial, verdict=Verdict(outcome, "Nobody answers.")))
     instance = {**NOT_TO_BLAME, **TO_BLAME}[found]
-    (begun, *_rest) = settle(judged, (instance,), Now(1.0, BOOT))
+    begun = settle(judged, (instance,), Now(1.0, BOOT))[0]
     assert isinstance(begun, BeginRevert) and begun.blame == (found in TO_BLAME)
     assert begun.reason.startswith("Nobody answers.")
     after = SimulatedNode((instance,), Now(1.0, BOOT)).settled(judged)
