@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Optional
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.declared import (
     names_asked_for,
@@ -18,6 +20,12 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.dec
     representatives,
     the_usual_root,
 )
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.declared_remarks import (
+    ROOT_VARIABLES,
+    ignored_roots,
+    root_named_by,
+    why_nothing_is_declared,
+)
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.host_variables import variables_reader
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import PLACE_VARIABLES, PREFIX
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.rollout import (
@@ -25,6 +33,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.rol
     rollout,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.this_run import this_run
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import InvalidDeclaration
 
 FACT = "unikernel_fleet_declared"
 
@@ -62,6 +71,17 @@ class ActionModule(ActionBase):
             asked.update({node: node for node in elsewhere})
             roots.update(elsewhere)
             elsewhere = {}
+        nothing = why_nothing_is_declared(groups, arguments["group"])
+        roots_named = variables_reader(variables["hostvars"], self._templar, ROOT_VARIABLES)
+
+        def root_of(node: str) -> Optional[str]:
+            # It need not be a host of the inventory, and its variables may be none that can be used before it is asked.
+            with suppress(InvalidDeclaration):
+                return root_named_by(roots_named(node)) if node in variables["hostvars"] else None
+            return None
+
+        for remark in (*([nothing] if nothing else []), *ignored_roots(declarations, root_of)):
+            Display().warning(remark)
         declared = {
             "hosts": hosts,
             "asked": asked,

@@ -29,6 +29,7 @@ notes:
   - The arguments of unikernels are among the variables. They are readable for everybody who may ask albatross, and a
     cache of files, as C(jsonfile) is one, may be readable for everybody on the controller.
   - Values that come from albatross are never evaluated as templates.
+  - What a cache holds and cannot be understood is warned of, passed over, and replaced by what the nodes answer.
   - Nobody can log in to a unikernel. Plays over these hosts delegate their tasks, or run on the controller.
 extends_documentation_fragment:
   - ansible.builtin.constructed
@@ -157,7 +158,7 @@ cache_timeout: 600
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
@@ -166,8 +167,10 @@ from ansible.utils.unsafe_proxy import wrap_var
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.albatross_inventory import (
     Answer,
     Host,
+    answers_from,
     ask,
     hosts_of,
+    kept_from,
     node_group,
     nodes_from,
     path_groups,
@@ -207,11 +210,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def _answers(self, path: str, cache: bool) -> list[Answer]:
         """From the cache, if they are there and are of these very nodes; else from the nodes."""
         declared, key = self.get_option("nodes"), self.get_cache_key(path)
-        use, kept = self.get_option("cache"), None
-        if use and cache:
-            kept = self._cache.get(key)
-        if isinstance(kept, dict) and kept.get("nodes") == declared:
-            return [Answer(answer["node"], tuple(answer["unikernels"])) for answer in kept["answers"]]
+        use = self.get_option("cache")
+        kept = self._kept(path, key, declared) if use and cache else None
+        if kept is not None:
+            return kept
         answers = ask(nodes_from(declared, Path(path).resolve().parent), self.get_option("timeout"))
         silent = [answer for answer in answers if answer.failure is not None]
         for answer in silent:
@@ -221,9 +223,20 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self.display.warning(f"{path}: {told} Its unikernels are missing from the inventory.")
         if use and not silent:
             # Written when the run ends; what is too old, or was asked past with --flush-cache, is replaced by it.
-            keep = [{"node": answer.node, "unikernels": list(answer.unikernels)} for answer in answers]
-            self._cache[key] = {"nodes": declared, "answers": keep}
+            self._cache[key] = kept_from(answers, declared)
         return answers
+
+    def _kept(self, path: str, key: str, declared: Any) -> Optional[list[Answer]]:
+        """What the cache has of these nodes. A cache that is of no use costs one question to them, and no inventory."""
+        try:
+            return answers_from(self._cache.get(key), declared)
+        except Exception as error:  # whatever a cache plugin, which may be anybody's, makes of what it cannot read
+            told = " ".join(str(error).split()) or type(error).__name__
+            self.display.warning(
+                f"{path}: what the cache {self.get_option('cache_plugin')} has of it cannot be understood ({told}), so "
+                "the nodes are asked, and what they answer replaces it."
+            )
+            return None
 
     def _add(self, host: Host) -> None:
         inventory: Any = self.inventory

@@ -14,6 +14,8 @@ description:
     one of them through which the node can be asked what runs there.
   - This is the first step of a plan. Templates are evaluated only where a variable holds one, so that a thousand
     unikernels take about a second.
+  - Warns where the group is empty or not there, and where a node names a state folder (C(unikernel_root) or
+    C(node_root)) and unikernels on it name none, since it does not count for them.
 author:
   - The unikernel.fleet authors (@unikernel-fleet)
 extends_documentation_fragment:

@@ -11,7 +11,7 @@ short_description: Show what runs
 version_added: 0.1.0
 description:
   - Shows in the terminal what the nodes reported of every unikernel, with its history, and fails when something that is
-    declared is not there, does not run, or could not be asked for.
+    declared is not there, does not run, could not be asked for, or has drifted from its recorded release.
 author:
   - The unikernel.fleet authors (@unikernel-fleet)
 extends_documentation_fragment:

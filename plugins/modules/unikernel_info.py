@@ -61,7 +61,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 unikernels:
-  description: What the node says of each unikernel, by name.
+  description:
+    - What the node says of each unikernel, by name.
+    - C(drift) is in which ways the machine is not as the recorded release says. Where the process that keeps the
+      unikernel was killed, C(unwatched) says so, and is among C(drift); no deployment acts on it.
   type: dict
   returned: success
   sample:
@@ -71,6 +74,7 @@ unikernels:
       alive: true
       release: {"number": 4, "image": {"sha256": "b1bf...", "size": 127448}, "running": true}
       drift: []
+      unwatched: null
       held: []
       trial: null
 node:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import functools
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -196,6 +197,63 @@ def test_in_a_swap_the_change_goes_back_as_far_as_it_can(served: Served, method:
     served.at_rest_with_the_first()
 
 
+def delete_its_bridge() -> None:
+    ip("link", "delete", BRIDGE)
+
+
+def delete_its_port() -> None:
+    (name,) = (
+        name
+        for name, link in links().items()
+        if f"/{NAME}/2/" in link.get("ifalias", "") and link.get("master") == BRIDGE
+    )
+    ip("link", "delete", name)
+
+
+def set_its_bridge_down() -> None:
+    ip("link", "set", BRIDGE, "down")
+
+
+TAKEN: dict[str, tuple[Callable[[], None], str]] = {
+    "bridge deleted": (delete_its_bridge, "off its bridge"),
+    "port deleted": (delete_its_port, "was deleted"),
+    "bridge down": (set_its_bridge_down, f"{BRIDGE} is down"),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("fault", TAKEN)
+def test_while_the_checks_of_a_trial_are_made_it_is_not_the_builds_fault(
+    served: Served, method: str, fault: str
+) -> None:
+    """The verdict is the same as of a broken build: nobody answers."""
+    served.declare("v1")
+    assert answers("v1")
+    take, said = TAKEN[fault]
+    served.declare("v2", never_done(), **METHODS[method])
+    assert within(5.0, lambda: answers_at_once())
+    take()
+    assert within(20.0, lambda: served.state().phase is not Phase.ON_TRIAL and not served.guards())
+    state = served.state()
+    assert state.ended is not None and state.ended.outcome == "rolled_back" and said in state.ended.reason
+    assert state.held == ()
+
+
+@pytest.mark.parametrize("behaviour", ["crash", "hang", "sick"])
+def test_a_build_that_fails_by_itself_is_held(served: Served, behaviour: str) -> None:
+    served.declare("v1")
+    assert answers("v1")
+    served.declare("v2", never_done(), behaviour=behaviour)
+    assert within(20.0, lambda: served.state().phase is Phase.STABLE and not served.guards())
+    assert len(served.state().held) == 1
+
+
+def never_done() -> TrialOptions:
+    """Its checks are being made until they fail, or for longer than a test takes."""
+    checks = checks_from([{"process": {}}, {"http": f"http://{GUEST_V4}/health", "timeout": 0.3}], None)
+    return TrialOptions(60.0, checks, replace(QUICK, deadline_s=4.0, stable_for_s=3.9))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_port_that_is_deleted_in_a_trial_ends_it(served: Served, method: str) -> None:
     """A tender whose tap is gone lives on, and nobody can reach it: its process alone says nothing."""
@@ -203,10 +261,9 @@ def test_a_port_that_is_deleted_in_a_trial_ends_it(served: Served, method: str) 
     assert answers("v1")
     served.declare("v2", on_trial(), **METHODS[method])
     assert within(10.0, lambda: _verdict(served) == "pass")
-    for name, link in links().items():
-        if f"/{NAME}/2/" in link.get("ifalias", ""):
-            ip("link", "delete", name)
+    delete_its_port()
     assert within(20.0, lambda: served.state().phase is not Phase.ON_TRIAL and not served.guards())
     state = served.state()
     assert state.phase is Phase.STABLE and state.ended is not None and "was deleted" in state.ended.reason
+    assert state.held == ()
     assert answers("v1") and set(served.instances()) == {1} and served.drift() == []

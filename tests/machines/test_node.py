@@ -88,9 +88,34 @@ def test_nothing_of_a_release_that_ends_is_left_in_its_unit(machine: Machine) ->
 def test_an_instance_outlives_its_killed_waiter_and_is_stopped_all_the_same(machine: Machine) -> None:
     machine.do("deploy", "waiterless", LIVES)
     machine.run("kill -9 $(systemctl show -p MainPID --value unikernel-fleet-unix@waiterless:1)")
-    assert machine.until("waiterless", alive=[1])["phase"] == "stable"
+    shown = machine.until("waiterless", alive=[1])
+    assert shown["phase"] == "stable" and [one for one in shown["drift"] if "its waiter was killed" in one]
     machine.do("deploy", "waiterless", f"{LIVES} ")
-    machine.until("waiterless", alive=[2])
+    machine.until("waiterless", alive=[2], drift=[])
+
+
+ROOM = """
+import sys
+sys.path.insert(0, "/var/lib/unikernel-fleet/guard.pyz")
+from pathlib import Path
+from _fleet.layout import NodeLayout
+from _fleet.runtime import units
+from _fleet.runtime.systemd import SystemdSupervisor
+root = Path("/srv/fleet")
+print(units.slice_name(root), SystemdSupervisor(NodeLayout(root), "unix").room())
+"""
+
+
+def test_the_limit_of_a_slice_in_which_nothing_runs_yet_is_that_of_its_unit(machine: Machine) -> None:
+    look = f"python3 -c {shlex.quote(ROOM)}"
+    name, _unused, said = machine.run(look).strip().partition(" ")
+    assert said.endswith("MiB are free"), said
+    unit = f"/run/systemd/system/{name}"
+    machine.run(f"printf '[Slice]\\nMemoryMax=40M\\nMemoryHigh=35M\\n' > {unit} && systemctl daemon-reload")
+    try:
+        assert machine.run(look).strip() == f"{name} 35 MiB are free (the control group {name} may use no more)"
+    finally:
+        machine.run(f"rm {unit} && systemctl daemon-reload")
 
 
 def test_restarts_are_the_waiters_with_its_back_off(machine: Machine) -> None:

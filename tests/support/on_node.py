@@ -24,6 +24,7 @@ from _fleet.layout import NodeLayout  # type: ignore[import-not-found] # noqa: E
 from _fleet.releases.guard_install import arm  # type: ignore[import-not-found] # noqa: E402
 from _fleet.releases.node import local_node  # type: ignore[import-not-found] # noqa: E402
 from _fleet.releases.proposal import Declaration, Wanted  # type: ignore[import-not-found] # noqa: E402
+from _fleet.releases.report import report  # type: ignore[import-not-found] # noqa: E402
 from _fleet.releases.state import Holder  # type: ignore[import-not-found] # noqa: E402
 from _fleet.releases.transaction import TrialOptions, locked  # type: ignore[import-not-found] # noqa: E402
 
@@ -89,6 +90,7 @@ def show(name: str) -> Any:
         "alive": sorted(i.release for i in NODE.inspect(state) if i.alive),
         "restarts": {i.release: i.restarts for i in NODE.inspect(state)},
         "console": list(console),
+        "drift": report(NODE, name)["drift"],
     }
 
 

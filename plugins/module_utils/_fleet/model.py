@@ -363,6 +363,11 @@ class Instance:
     """False: it lives, but off its bridge: not yet on it, parked for the length of a trial, or taken off it."""
     unreachable: Optional[str] = None
     """Why it is as good as dead although its process lives: its network interface was deleted, for instance."""
+    cut_off: Optional[str] = None
+    """Why nobody reaches it through no fault of its own: its network interface was deleted, or its bridge is down. That
+    it is off its bridge says ``serving``."""
+    watched: bool = True
+    """False: it lives, and whoever was to restart it and to see how it ends was killed."""
     altered: Optional[str] = None
     """Something runs under its name that is not as its release says: what somebody else changed, behind our back."""
 

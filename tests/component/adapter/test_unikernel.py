@@ -35,6 +35,13 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.images.stor
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import NodeLayout
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import Image
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard_install
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.guard import sweep
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.node import local_node
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.process import (
+    ProcessIdentity,
+    send,
+    wait_end,
+)
 from ansible_collections.unikernel.fleet.tests.support import programs
 from ansible_collections.unikernel.fleet.tests.support.real_node import (
     NAME,
@@ -144,6 +151,65 @@ def test_going_back_twice_by_hand_and_to_a_number(modules: Modules) -> None:
     assert modules.release(state="rolled_back", to=3)["release"]["number"] == 3
     assert not modules.release(state="rolled_back", to=3)["changed"]
     assert within(2.0, lambda: answer_of(modules.port) == "three default")
+
+
+def kill_the_waiter_of(modules: Modules, number: int) -> None:
+    record = json.loads((modules.layout.instance(NAME, number) / "run.json").read_bytes())
+    waiter = ProcessIdentity.parse(record["waiter"])
+    assert send(waiter, signal.SIGKILL) and wait_end(waiter, 5.0)
+
+
+@pytest.mark.parametrize(("restart", "said"), [("on_failure", "restarts it at once"), ("never", "sees how it ends or")])
+def test_one_whose_waiter_was_killed_is_told_and_left_alone_until_it_is_started_anew(
+    modules: Modules, restart: str, said: str
+) -> None:
+    given = {"trial_timeout": 0.0, "restart": restart}
+    modules.declare("one", **given)
+    assert modules.info()[NAME]["unwatched"] is None
+    kill_the_waiter_of(modules, 1)
+    told = modules.info()[NAME]
+    assert told["alive"] and told["drift"] == [told["unwatched"]] and said in told["unwatched"]
+    assert ("restarts" in told["unwatched"]) == (restart != "never")
+    before = [one["identity"] for one in told["instances"]]
+    assert not modules.declare("one", **given)["changed"]
+    sweep(local_node(modules.layout), NAME)
+    assert [one["identity"] for one in modules.info()[NAME]["instances"]] == before
+    # What it says is to be done.
+    modules.declare(state="stopped", trial_timeout=0.0)
+    modules.declare("one", **given)
+    told = modules.info()[NAME]
+    assert told["alive"] and (told["drift"], told["unwatched"]) == ([], None)
+
+
+def test_an_update_has_it_watched_again_too(modules: Modules) -> None:
+    modules.declare("one", trial_timeout=0.0)
+    kill_the_waiter_of(modules, 1)
+    modules.declare("two", trial_timeout=0.0)
+    told = modules.info()[NAME]
+    assert told["alive"] and told["drift"] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"state": "confirmed", "trial": "20260101000000-00000000"}, "no trial|is not open"),
+        ({"state": "taken_over"}, "no trial is open"),
+        ({"state": "taken_over", "trial": "20260101000000-00000000"}, "is not open"),
+        ({"state": "rolled_back"}, "has not kept an older release"),
+        ({"state": "rolled_back", "to": 3}, "has not kept release 3"),
+        ({"state": "rolled_back", "trial": "20260101000000-00000000"}, "is not open"),
+    ],
+)
+@pytest.mark.parametrize("prepared", [False, True])
+def test_where_nothing_was_ever_deployed_a_refused_release_leaves_nothing(
+    modules: Modules, given: dict[str, Any], why: str, prepared: bool
+) -> None:
+    if prepared:
+        modules.layout.unikernels.mkdir(parents=True)
+    before = sorted(modules.root.rglob("*"))
+    with pytest.raises(FleetError, match=why):
+        modules.release(**given)
+    assert sorted(modules.root.rglob("*")) == before
 
 
 def test_a_state_of_a_newer_collection_stops_every_module_and_nothing_else(modules: Modules) -> None:

@@ -15,7 +15,6 @@ import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.codec import encode
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import process_rehearsals
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import DriverError, ReleaseRefused
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import (
     BlockDevice,
@@ -33,6 +32,8 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.tr
     TrialOptions,
     locked,
 )
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.detached import DetachedSupervisor
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.memory_room import Room
 from ansible_collections.unikernel.fleet.tests.support import network_lab as lab_support, reflinking
 from ansible_collections.unikernel.fleet.tests.support.disk_program import node_with_disks, writing, written
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
@@ -185,8 +186,8 @@ def test_memory_for_one_more_is_asked_for_before_anything_is_begun(
 ) -> None:
     """What the old one would free at a swap is not free at a rehearsal."""
     declare(node, "v1")
-    monkeypatch.setattr(process_rehearsals, "available_mib", lambda: 10.0)
-    with pytest.raises(ReleaseRefused, match="beside the one that runs it needs 64 MiB of memory, and only 10 MiB"):
+    monkeypatch.setattr(DetachedSupervisor, "room", lambda self: Room(62.0))
+    with pytest.raises(ReleaseRefused, match="beside the one that runs it needs 64 MiB of memory, and only 62 MiB are"):
         declare(node, "v2", options=rehearsing(), memory_mib=64)
     serves("v1")
     assert not traces(lab, node, NAME)

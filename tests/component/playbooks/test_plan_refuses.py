@@ -160,3 +160,35 @@ def test_where_nothing_is_declared_any_more_the_nodes_are_asked_all_the_same(fol
     removed = playbook("deploy", tmp_path, "-e", "unikernel_fleet_remove=true")
     assert removed.returncode == 0, removed.stdout + removed.stderr
     assert node.journal("www").read().current is None
+
+
+@pytest.mark.parametrize(("group", "why"), [({"hosts": {}}, "is empty"), (None, "does not exist")])
+def test_an_inventory_without_unikernels_is_told_by_every_playbook(tmp_path: Path, group: Any, why: str) -> None:
+    inventory = {"all": {"hosts": {"lonely": {}}}, **({"unikernels": group} if group else {})}
+    (tmp_path / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
+    for name in ("plan", "deploy", "status", "rollback"):
+        done = playbook(name, tmp_path)
+        said = " ".join((done.stdout + done.stderr).split())
+        assert done.returncode == 0, said
+        assert f"the group unikernels {why} in this inventory" in said, name
+        if name == "status":
+            assert "No unikernel is declared, and none is known on the nodes that were asked." in said
+
+
+def test_a_state_folder_that_only_the_node_names_is_told_and_the_others_are_not(folder: Path, tmp_path: Path) -> None:
+    inventory = json.loads((folder / "inventory.json").read_text(encoding="utf-8"))
+    inventory["unikernels"]["hosts"] = {
+        "own": {"unikernel_node": "here", "unikernel_root": str(tmp_path / "own")},
+        "none": {"unikernel_node": "here", "unikernel_state": "absent"},
+        "elsewhere": {"unikernel_node": "no-host-of-this-inventory", "unikernel_state": "absent"},
+        "strange": {"unikernel_node": "frozen", "unikernel_state": "absent"},
+    }
+    inventory["unikernel_nodes"]["hosts"]["here"]["unikernel_root"] = str(tmp_path / "nodes")
+    inventory["unikernel_nodes"]["hosts"]["frozen"]["unikernel_root"] = "{{ known_only_there }}"
+    (tmp_path / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
+    done = playbook("plan", tmp_path)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 0, said
+    assert f"The node here names {tmp_path / 'nodes'} as its state folder" in said
+    assert "name none of their own (none): theirs is /var/lib/unikernel-fleet." in said
+    assert "The node frozen names" not in said and "The node no-host" not in said

@@ -355,6 +355,67 @@ def test_a_request_that_is_carried_out_after_it_was_given_up_is_told_as_ours(
     assert here.runs() == first and report(here.node(), NAME)["drift"] == []
 
 
+def test_a_request_whose_asker_was_killed_and_that_is_carried_out_late_is_told_as_ours(
+    here: AlbatrossNode, albatross: Albatross
+) -> None:
+    first, second = deployed(here), here.image(SECOND).sha256
+    (pid,) = albatross.pids(here.full)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        kill_in_the_middle_of_an_update(here, lambda: is_asked_to_end(pid))
+        with locked(here.node(), NAME, ME) as transaction:  # as its guard does
+            assert transaction.state.phase is Phase.STABLE
+        said = report(here.node(), NAME)
+        assert said["last_trial"]["outcome"] == "rolled_back" and said["held"] == [] and said["drift"] == []
+        assert here.runs() == first
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: here.runs() == second)
+    drift = report(here.node(), NAME)["drift"]
+    assert any("carried out our own request for it late" in one for one in drift), drift
+    assert not any("somebody else" in one for one in drift), drift
+    here.end_trial(here.declare(FIRST), PASS)
+    assert here.runs() == first and report(here.node(), NAME)["drift"] == []
+
+
+def test_what_was_refused_and_is_started_by_somebody_is_not_told_as_ours(
+    here: AlbatrossNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed(here)
+    with monkeypatch.context() as patched:
+
+        def refused(*unused: object) -> str:
+            raise NotSent("the connection broke.")
+
+        patched.setattr(Client, "force_create", refused)
+        patched.setattr(Records, "discard", lambda *unused: None)  # as where it is killed before that
+        here.declare(SECOND)
+    by_hand(here, SECOND)
+    drift = report(here.node(), NAME)["drift"]
+    assert any("somebody else started it again" in one for one in drift), drift
+
+
+def kill_in_the_middle_of_an_update(node: AlbatrossNode, reached: Callable[[], bool]) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            node.declare(SECOND)
+        finally:
+            os._exit(1)
+    try:
+        until(reached)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def is_asked_to_end(pid: int) -> bool:
+    """A halted process has a SIGTERM waiting for it."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    waiting = int(next(line for line in status.splitlines() if line.startswith("ShdPnd:")).split()[1], 16)
+    return bool(waiting & 1 << (signal.SIGTERM - 1))
+
+
 # --- deaths
 
 
@@ -413,11 +474,17 @@ def settled_after(node: AlbatrossNode, before: Any, step: str) -> None:
     assert state.phase is Phase.STABLE, step
     expected = state.current.image.sha256 if state.current is not None and state.current.running else None
     assert node.runs() == expected and said["drift"] == [], (step, said)
-    assert len(said["instances"]) <= 1 or all(not i["alive"] for i in said["instances"][:-1]), step
+    number = state.current.number if state.current is not None else 0
+    others = [one for one in said["instances"] if one["release"] != number]
+    assert not any(one["alive"] for one in others), step
+    waited_for = {record.number for record in Records(node.layout, NAME).all() if record.unanswered}
+    assert {one["release"] for one in others if one["release"] > number} <= waited_for, (step, said)
     # And it can go on from there.
     if expected is not None:
         node.end_trial(node.declare(THIRD), PASS)
         assert node.runs() == node.image(THIRD).sha256, step
+        with locked(node.node(), NAME, ME):  # as its guard sweeps
+            assert [one["alive"] for one in report(node.node(), NAME)["instances"]] == [True], step
 
 
 def test_an_update_may_die_at_any_step(tmp_path: Path) -> None:

@@ -524,8 +524,10 @@ def test_one_that_hangs_after_its_last_words_is_killed_and_no_other(folder: Path
 def test_an_instance_outlives_its_waiter_and_can_be_stopped(folder: Path) -> None:
     identity = start(folder, programs.LEAVES_CHILDREN)
     until(lambda: len(mine(folder)) == 3)
+    assert SUPERVISOR.inspect(folder).watched
     kill_waiter(folder)
     assert alive(identity) and SUPERVISOR.inspect(folder).phase is Phase.RUNNING
+    assert not SUPERVISOR.inspect(folder).watched
     assert start(folder, programs.LEAVES_CHILDREN) == identity
     assert SUPERVISOR.stop(folder) == Exit(meaning="ended, and nobody saw how")
     assert not mine(folder)

@@ -13,8 +13,10 @@ import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.albatross_inventory import (
     Answer,
+    answers_from,
     ask,
     hosts_of,
+    kept_from,
     nodes_from,
     path_groups,
     path_of,
@@ -104,3 +106,34 @@ def test_a_unikernel_is_one_under_either_of_its_labels(tmp_path: Path) -> None:
 def test_groups_of_a_path_begin_with_the_outermost() -> None:
     assert path_groups(("a", "b")) == ["albatross_path_a", "albatross_path_a_b"]
     assert path_groups(()) == []
+
+
+ONE: dict[str, Any] = {"unikernel_name": "web", "unikernel_path": "dev", "albatross_name": "dev:web"}
+NODES = [{"name": "a", "sockets": "here"}]
+
+
+def test_what_was_kept_is_what_was_answered_and_only_of_the_same_nodes() -> None:
+    answers = [Answer("a", (ONE,)), Answer("b")]
+    assert answers_from(kept_from(answers, NODES), NODES) == answers
+    assert answers_from(kept_from(answers, NODES), [{"name": "a", "sockets": "there"}]) is None
+    assert answers_from(None, NODES) is None
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        [],
+        "text",
+        {},
+        {"nodes": NODES},
+        {"answers": []},
+        {"nodes": NODES, "answers": {}},
+        {"nodes": NODES, "answers": ["a"]},
+        {"nodes": NODES, "answers": [{"node": 1, "unikernels": []}]},
+        {"nodes": NODES, "answers": [{"node": "a", "unikernels": "web"}]},
+        {"nodes": NODES, "answers": [{"node": "a", "unikernels": [{**ONE, "albatross_name": None}]}]},
+    ],
+)
+def test_what_was_not_kept_by_this_plugin_is_told_from_what_is_not_there(kept: Any) -> None:
+    with pytest.raises(ValueError, match=r"it is no mapping|it does not hold what nodes answered"):
+        answers_from(kept, NODES)

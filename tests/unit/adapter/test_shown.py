@@ -16,10 +16,13 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.hos
     is_literal,
     variables_reader,
 )
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.node_answers import NodeAnswers
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import CONFIGURATION, specs
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.plan_text import plan_text
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.status_text import status_of, status_text
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import Configuration, Image, Release
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.plan_entries import (
+    Declared,
     FieldChange,
     Plan,
     PlanAction,
@@ -139,3 +142,21 @@ def test_the_plan_reads_as_a_list_of_what_will_happen() -> None:
     assert "    memory_mib: 32 -> 64\n    arguments: none -> --a --b\n    inherited: restart" in text
     assert "! www on dom0: held (because)\n    drift: it does not run" in text
     assert "=" not in text, "what is unchanged is only counted"
+
+
+def test_what_is_unchanged_and_has_drifted_is_shown() -> None:
+    text = plan_text(Plan((entry(PlanAction.UNCHANGED, drift=("its waiter was killed",)), entry(PlanAction.UNCHANGED))))
+    assert text.count("= www") == 1
+    assert "= www on dom0: unchanged (because)\n    drift: its waiter was killed\n" in text
+
+
+def test_the_status_calls_drift_a_trouble_though_it_runs() -> None:
+    report = {"known": True, "alive": True, "release": shown(1), "drift": ["its waiter was killed"]}
+    (one,) = status_of([Declared("www", "www", "dom0")], NodeAnswers({"dom0": {"www": report}}))
+    assert one.trouble == "its waiter was killed"
+    said = status_text([one], {})
+    assert "! www on dom0: release 1 runs" in said and "    trouble: its waiter was killed\n" in said
+
+
+def test_a_status_of_nothing_says_so() -> None:
+    assert status_text([], {}) == "No unikernel is declared, and none is known on the nodes that were asked.\n"

@@ -20,6 +20,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model impor
     Network,
     SwapMethod,
 )
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.memory_room import Room
 
 READY = Configuration(
     networks=(Network("service", "br0", addresses=("192.0.2.10/24",)),), ready={"http": "http://192.0.2.10/health"}
@@ -28,7 +29,7 @@ DATA = (BlockDevice("data", "/dev/vg/data"),)
 
 
 def test_auto_cuts_over_when_nothing_is_in_its_way() -> None:
-    assert obstacles_to_cut_over(READY, [READY], 32, 1000.0) == []
+    assert obstacles_to_cut_over(READY, [READY], 32, Room(1000.0)) == []
     assert cuts_over(READY, [])
 
 
@@ -49,11 +50,16 @@ def test_stop_start_is_obeyed() -> None:
 def test_what_is_in_its_way_is_told_and_auto_goes_round_it(
     configuration: Configuration, predecessor: Configuration, memory_mib: int, reason: str
 ) -> None:
-    obstacles = obstacles_to_cut_over(configuration, [predecessor], memory_mib, 1000.0)
+    obstacles = obstacles_to_cut_over(configuration, [predecessor], memory_mib, Room(1000.0))
     assert len(obstacles) == 1 and reason in obstacles[0]
     assert not cuts_over(configuration, obstacles)
 
 
 def test_a_volume_of_its_own_is_no_obstacle() -> None:
     own = replace(READY, block_devices=DATA)
-    assert obstacles_to_cut_over(own, [READY], 32, 1000.0) == []
+    assert obstacles_to_cut_over(own, [READY], 32, Room(1000.0)) == []
+
+
+def test_it_is_told_whose_limit_leaves_no_more() -> None:
+    (reason,) = obstacles_to_cut_over(READY, [READY], 32, Room(20.7, "/unikernel_fleet.slice"))
+    assert reason.endswith("only 20 MiB are free (the control group /unikernel_fleet.slice may use no more)")

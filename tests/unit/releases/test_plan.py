@@ -195,6 +195,17 @@ def test_one_that_died_is_deployed_for_its_drift(running: FleetNode) -> None:
     assert (entry.action, entry.drift) == (PlanAction.DEPLOY, ("it does not run: killed by SIGSEGV",))
 
 
+def test_one_that_runs_unwatched_is_shown_and_not_deployed_for_it(running: FleetNode) -> None:
+    told = reports(running)
+    told[NAME].update(drift=["nobody watches it"], unwatched="nobody watches it")
+    made = plan([declared()], {"key": found(running, "one")}, {NODE: told}, {})
+    entry = made.entries[0]
+    assert (entry.action, entry.drift) == (PlanAction.UNCHANGED, ("nobody watches it",)) and made.changing == ()
+    told[NAME]["drift"] = ["it runs, but off its bridge", "nobody watches it"]
+    entry = plan([declared()], {"key": found(running, "one")}, {NODE: told}, {}).entries[0]
+    assert (entry.action, entry.reason) == (PlanAction.DEPLOY, "it runs, but off its bridge")
+
+
 def test_what_runs_without_a_record_is_adopted(running: FleetNode) -> None:
     running.layout.state(NAME).unlink()
     assert planned(running, declared(), found(running, "one")).action is PlanAction.ADOPT

@@ -232,6 +232,42 @@ def test_a_trial_ends_with_the_old_release_or_goes_on_untouched(
         assert node.alive() == expected_to_run(state.current)
 
 
+WELL = Instance("www", CANDIDATE, True, "first")
+NOT_TO_BLAME = {
+    "off its bridge": replace(WELL, serving=False),
+    "its bridge is down": replace(WELL, cut_off="the bridge is down"),
+    "its port was deleted": replace(WELL, serving=False, unreachable="it was deleted", cut_off="it was deleted"),
+    "off a bridge that is down": replace(WELL, serving=False, cut_off="the bridge is down"),
+}
+TO_BLAME = {
+    "it fails": WELL,
+    "it hangs": replace(WELL, unreachable="it spins"),
+    "it hangs off its bridge": replace(WELL, serving=False, unreachable="it spins"),
+    "it was changed": replace(WELL, altered="somebody did"),
+    "it ended": replace(WELL, alive=False, serving=False, exit=Exit(status=1)),
+}
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.INCONCLUSIVE])
+@pytest.mark.parametrize("found", [*NOT_TO_BLAME, *TO_BLAME])
+def test_a_bad_verdict_blames_the_build_unless_its_network_was_taken_from_it(found: str, outcome: Outcome) -> None:
+    trial = Trial("t1", release(CANDIDATE), Holder(), "then", BOOT, 60.0, deadline_s=DEADLINE_S, instance="first")
+    state = State("www", "5a", current=release(ORIGIN), phase=Phase.ON_TRIAL, trial=trial, started_boot_id=BOOT)
+    judged = replace(state, trial=replace(trial, verdict=Verdict(outcome, "Nobody answers.")))
+    instance = {**NOT_TO_BLAME, **TO_BLAME}[found]
+    begun = settle(judged, (instance,), Now(1.0, BOOT))[0]
+    assert isinstance(begun, BeginRevert) and begun.blame == (found in TO_BLAME)
+    assert begun.reason.startswith("Nobody answers.")
+    after = SimulatedNode((instance,), Now(1.0, BOOT)).settled(judged)
+    assert [hold.trial for hold in after.held] == (["t1"] if found in TO_BLAME else [])
+    # And it does not need the verdict to be gone back from.
+    unjudged = settle(state, (instance,), Now(1.0, BOOT))
+    if found not in ("it fails", "its bridge is down"):
+        assert isinstance(unjudged[0], BeginRevert) and unjudged[0].blame == (found in TO_BLAME)
+    else:
+        assert unjudged == ()
+
+
 @given(states([Phase.ON_TRIAL]), sightings(), NOWS)
 def test_a_trial_goes_on_only_in_its_boot_in_its_time_with_its_process_and_without_a_bad_verdict(
     state: State, found: tuple[Instance, ...], now: Now

@@ -31,6 +31,7 @@ NEEDED_FOR_TLS = ("server_ca", "certificates", "key")
 _AT_ONCE = 16
 """Nodes that are asked at the same time."""
 _NOT_IN_GROUPS = re.compile(r"[^A-Za-z0-9_]", re.ASCII)
+_NEEDED_OF_A_HOST = ("unikernel_name", "unikernel_path", "albatross_name")
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}", re.ASCII)
 
 Variables = dict[str, Any]
@@ -157,6 +158,39 @@ def _ask(node: AskedNode, timeout_s: float) -> Answer:
     except (DriverError, InvalidDeclaration) as error:
         return Answer(node.name, failure=str(error))
     return Answer(node.name, tuple(variables_of(entry, node.name) for entry in _each_once(found)))
+
+
+def kept_from(answers: Sequence[Answer], declared: Any) -> dict[str, Any]:
+    """The answers as a cache keeps them, with the nodes that they are of."""
+    kept = [{"node": answer.node, "unikernels": list(answer.unikernels)} for answer in answers]
+    return {"nodes": declared, "answers": kept}
+
+
+def answers_from(kept: Any, declared: Any) -> Optional[list[Answer]]:
+    """The answers that a cache kept; None where there are none, or they are of other nodes.
+
+    ValueError for what :func:`kept_from` did not make: a cache is a file or a server that others write to as well.
+    """
+    if kept is None:
+        return None
+    if not isinstance(kept, Mapping):
+        raise ValueError(f"it is no mapping: {kept!r:.60}")
+    answers = kept.get("answers")
+    if "nodes" not in kept or not isinstance(answers, list) or not all(map(_is_answer, answers)):
+        raise ValueError("it does not hold what nodes answered")
+    if kept["nodes"] != declared:
+        return None
+    return [Answer(answer["node"], tuple(answer["unikernels"])) for answer in answers]
+
+
+def _is_answer(kept: Any) -> bool:
+    if not isinstance(kept, Mapping) or not isinstance(kept.get("node"), str):
+        return False
+    unikernels = kept.get("unikernels")
+    return isinstance(unikernels, list) and all(
+        isinstance(one, Mapping) and all(isinstance(one.get(key), str) for key in _NEEDED_OF_A_HOST)
+        for one in unikernels
+    )
 
 
 def path_of(node: AskedNode) -> tuple[str, ...]:

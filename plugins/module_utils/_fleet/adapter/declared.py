@@ -39,6 +39,8 @@ class Declaration:
     sources: Optional[Mapping[str, Any]] = None
     albatross: Optional[dict[str, Any]] = None
     """Where that is, of one that albatross runs."""
+    root_given: bool = False
+    """The state folder is declared, and not the usual one for want of that."""
 
 
 def read_declarations(
@@ -63,7 +65,8 @@ def declaration_of(host: str, variables: Mapping[str, Any]) -> Declaration:
     if not isinstance(node, str) or not node:
         raise InvalidDeclaration(f"{host}: unikernel_node does not name the node that runs it.")
     declared = Declared(host=host, name=name, node=node)
-    root = variables.get(PREFIX + "root") or DEFAULT_ROOT
+    given_root = variables.get(PREFIX + "root")
+    root = given_root or DEFAULT_ROOT
     try:
         place = place_of({"driver": variables.get(PREFIX + "driver"), "albatross": variables.get(PREFIX + "albatross")})
         NodeLayout(Path(str(root)))
@@ -81,13 +84,14 @@ def declaration_of(host: str, variables: Mapping[str, Any]) -> Declaration:
             quarantine_bridge=place.quarantine_bridge if place is not None else None,
         )
     except InvalidDeclaration as error:
-        return Declaration(replace(declared, error=str(error)), root)
+        return Declaration(replace(declared, error=str(error)), root, root_given=bool(given_root))
     return Declaration(
         declared,
         root,
         variables.get(PREFIX + "source"),
         variables.get(PREFIX + "sources"),
         dict(variables.get(PREFIX + "albatross") or {}) if place is not None else None,
+        bool(given_root),
     )
 
 

@@ -27,11 +27,13 @@ _SIGNS = {
 
 
 def plan_text(plan: Plan, verbose: bool = False) -> str:
-    """The plan in lines; unchanged unikernels are only counted unless ``verbose``."""
+    """The plan in lines; unchanged unikernels are only counted unless ``verbose``, or something of them has
+    drifted that no deployment puts right."""
     lines = [_headline(plan)]
     lines += [f"! {node}: {why}" for node, why in sorted(plan.frozen.items())]
     for entry in (*plan.entries, *plan.undeclared):
-        quiet = entry.action is PlanAction.UNCHANGED and entry.host is not None and not verbose
+        plain = entry.action is PlanAction.UNCHANGED and not entry.drift
+        quiet = plain and entry.host is not None and not verbose
         if not quiet:
             lines += ["", *_entry_lines(entry)]
     return "\n".join(lines) + "\n"
@@ -50,6 +52,7 @@ def _entry_lines(entry: PlanEntry) -> Iterator[str]:
     label = entry.name if entry.host in (None, entry.name) else f"{entry.host} ({entry.name})"
     yield f"{_SIGNS[entry.action]} {label} on {entry.node}: {entry.action.value} ({entry.reason})"
     if entry.action is PlanAction.UNCHANGED:
+        yield from _drift_lines(entry)
         return
     before = _build_words(entry.release.get("build") if entry.release else None)
     after = _build_words(entry.build)
@@ -70,10 +73,14 @@ def _entry_lines(entry: PlanEntry) -> Iterator[str]:
             yield f"    only whether it lives and what it says is seen there: {entry.unseen}"
     if entry.unguarded:
         yield f"    unguarded: {entry.unguarded}"
-    for drift in entry.drift:
-        yield f"    drift: {drift}"
+    yield from _drift_lines(entry)
     if entry.inherited:
         yield f"    inherited: {', '.join(entry.inherited)}"
+
+
+def _drift_lines(entry: PlanEntry) -> Iterator[str]:
+    for drift in entry.drift:
+        yield f"    drift: {drift}"
 
 
 def _another_image(entry: PlanEntry) -> bool:

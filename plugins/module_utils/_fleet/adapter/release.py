@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
@@ -48,13 +49,15 @@ def change_release(parameters: Mapping[str, Any], check_mode: bool) -> dict[str,
     if parameters["to"] is not None and (parameters["trial"] or parameters["state"] != "rolled_back"):
         raise InvalidDeclaration(f"{name}: 'to' goes with state rolled_back and without a trial.")
     node = local_node(NodeLayout(Path(parameters["root"])))
-    if check_mode:
+    if check_mode or not os.path.isdir(node.layout.unikernel(name)):
+        # Where there is no folder of it, nothing was ever deployed, so this is refused: a lock would only be left over.
         from ..releases.forecast import forecast
 
         foreseen = forecast(node, name, holder_from(parameters))
         before = foreseen.state
         changed = _change(foreseen, parameters)
-        return _result(parameters, changed, before, foreseen.state)
+        if check_mode:
+            return _result(parameters, changed, before, foreseen.state)
     with locked(node, name, holder_from(parameters), parameters["lock_timeout"]) as transaction:
         before = transaction.state
         changed = _change(transaction, parameters)

@@ -51,6 +51,8 @@ def status_text(status: Sequence[Status], frozen: Mapping[str, str]) -> str:
     """``frozen``: nodes that refuse all changes, and what they say about it."""
     lines = [f"! {node}: {why}" for node, why in sorted(frozen.items())]
     lines += [line for one in status for line in _lines(one)]
+    if not status:
+        lines.append("No unikernel is declared, and none is known on the nodes that were asked.")
     return "\n".join(lines) + "\n"
 
 

@@ -168,7 +168,7 @@ class Creations:
         image = self.verified(release)
         content = image.read_bytes()
         self._keep_way_back(serving, running)
-        record = self._record(release, self.wanted(release, label), None, label)
+        record = self._asked(release, label, None)
         self._records.begin(record, release, image)
         full = self._place.name(label)
         with beside.listening(self._client, full, release.configuration) as ear:
@@ -179,6 +179,7 @@ class Creations:
         try:
             self._client.create(full, config_of(record.running, content))
         except (NotSent, Unsendable, Refused) as error:
+            self._answered(record)
             said = f"{self._name}: {release} was not started: {sentence(error)} What ran before still runs."
             raise failure(error, said) from error
         except AnswerLost as lost:
@@ -218,14 +219,16 @@ class Creations:
                     f"{self._name}: {release} was not started: {'; '.join(hindrances)}. What ran before still runs."
                 )
         before = running.started if running is not None else None
-        record = self._record(release, self.wanted(release, label), before, label)
+        record = self._asked(release, label, before)
         self._records.begin(record, release, image)
         full = self._place.name(label)
         try:
             self._client.force_create(full, config_of(record.running, content))
         except (NotSent, Unsendable) as error:
+            self._answered(record)
             raise failure(error, f"{self._name}: {release} was not started: {error}") from error
         except Refused as refused:
+            self._answered(record)
             what_is_left = "" if running is None else left(self._client, full)
             said = f"{self._name}: {release} was not started: {sentence(refused)}{what_is_left}"
             raise failure(refused, said) from refused
@@ -258,7 +261,6 @@ class Creations:
                     before = info.started == asked.before
                     seen = "what ran before still runs" if before else "something else runs there now"
             if time.monotonic() >= give_up:
-                self._records.put(replace(asked, unanswered=True))
                 raise Hindered(
                     f"{self._name}: {release} was asked for, and its answer was lost ({lost}) {SETTLES_WITHIN_S:g} s "
                     f"later {seen}."
@@ -322,6 +324,16 @@ class Creations:
         """So that somebody else's start of it is seen."""
         record = self._record(release, self.wanted(release, self._name), None, self._name)
         self._records.begin(replace(record, ended="stopped"), release, None)
+
+    def _asked(self, release: Release, label: str, before: Optional[str]) -> Created:
+        """Of what is about to be asked for. Whoever asks may be killed before the answer, so it counts as unanswered
+        until there is one."""
+        return replace(self._record(release, self.wanted(release, label), before, label), unanswered=True)
+
+    def _answered(self, record: Created) -> None:
+        """It is certain that nothing comes of it any more."""
+        with suppress(DriverError):
+            self._records.put(replace(record, unanswered=False))
 
     def _record(self, release: Release, running: Running, before: Optional[str], label: str) -> Created:
         self._places.write(self._name)

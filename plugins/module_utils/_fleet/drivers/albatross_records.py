@@ -52,7 +52,8 @@ class Created:
     ran_before: bool = False
     """The same release had been up here, before it was asked for this time."""
     unanswered: bool = False
-    """It was asked for, and given up without an answer: it may be carried out still."""
+    """It was asked for, or was about to be, and nobody saw an answer: given up, or whoever asked was killed. It may be
+    carried out still."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,10 @@ def attributed(records: Sequence[Created], info: UnikernelInfo) -> Optional[Attr
 def not_ours(newest: Created, known: Optional[Attributed], name: Name, info: UnikernelInfo) -> Attributed:
     """What runs under a label of the unikernel that no record is of: beside what is known of it, if anything is."""
     since = "" if info.started is None else f" since {_shown(info.started)}"
-    said = f"{name} runs on albatross{since}, which somebody else started"
+    said = (
+        f"{name} runs on albatross{since} and is of no release here: somebody else started it, or albatross carried "
+        "out late what a run of ours had asked for before it gave up or was killed"
+    )
     if known is None:
         return Attributed(newest.number, info, said)
     return replace(known, altered="; ".join(filter(None, (known.altered, f"beside it, {said}"))))

@@ -10,8 +10,9 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from .. import codec
 from ..durable import make_folder, write_durably
@@ -26,6 +27,9 @@ from ..runtime.tender_user import TenderUser
 from . import equipment
 from .equipment import RELEASE
 from .guest import Guest
+
+if TYPE_CHECKING:
+    from ..runtime.memory_room import Room
 
 
 class Instances:
@@ -49,7 +53,8 @@ class Instances:
     def one(self, name: str, number: int, standing: Standing) -> Instance:
         release = self.record_of(name, number)
         alive = standing.phase is Phase.RUNNING
-        serving, unreachable = _reach(self.ports(name, release)) if alive and release is not None else (alive, None)
+        reach = _reach(self.ports(name, release)) if alive and release is not None else _Reach(serving=alive)
+        unreachable = reach.deleted
         if alive and unreachable is None:
             unreachable = self._guest.trouble(self.folder(name, number))
         end = standing.exit
@@ -65,8 +70,10 @@ class Instances:
             memory_mib=standing.memory_mib,
             uptime_s=standing.uptime_s,
             exit=end,
-            serving=serving,
+            serving=reach.serving,
             unreachable=unreachable,
+            cut_off=reach.deleted or reach.down,
+            watched=standing.watched,
         )
 
     def runs(self, name: str, number: int) -> bool:
@@ -87,6 +94,10 @@ class Instances:
 
     def core(self, name: str, release: int) -> Optional[Path]:
         return newest_core(self._layout.scratch(name, release))
+
+    def room(self) -> Optional[Room]:
+        """The memory for one more of them."""
+        return self._supervisor.room()
 
     # --- which there are
 
@@ -155,18 +166,31 @@ class Instances:
             ) from error
 
 
-def _reach(ports: Sequence[Port]) -> tuple[bool, Optional[str]]:
-    """Whether all ports are on their bridges, and why the instance cannot be reached even if they should be put there.
+@dataclass(frozen=True)
+class _Reach:
+    """Of a living instance by its ports."""
 
-    A tender does not end when its tap is deleted: it lives on, eats a whole CPU, and nobody can reach it.
-    """
+    serving: bool
+    """All of them are on their bridges."""
+    deleted: Optional[str] = None
+    """Why it cannot be reached even if they should be put there."""
+    down: Optional[str] = None
+    """Why nobody reaches it through a bridge that they are on."""
+
+
+def _reach(ports: Sequence[Port]) -> _Reach:
+    """A tender does not end when its tap is deleted: it lives on, eats a whole CPU, and nobody can reach it."""
     serving = True
+    down = None
     for port in ports:
         standing = network.standing(port.interface)
         if not standing.exists:
-            return False, (
-                f"its network interface {port.interface} (device {port.device}) was deleted, so nobody can reach it, "
-                "though its process lives; it has to be started anew"
+            return _Reach(
+                serving=False,
+                deleted=f"its network interface {port.interface} (device {port.device}) was deleted, so nobody can "
+                "reach it, though its process lives; it has to be started anew",
             )
         serving = serving and standing.master == port.bridge
-    return serving, None
+        if standing.bridge_down:
+            down = f"the bridge {port.bridge} is down, so nobody is reached through it"
+    return _Reach(serving, down=down if serving else None)

@@ -8,7 +8,6 @@ words are numbered and variables named, not quoted."""
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import Optional
 
 from ..model import Configuration
@@ -88,12 +87,3 @@ def _sane(value: Optional[int]) -> bool:
 
 def _octets(text: str) -> int:
     return len(text.encode("utf-8", "surrogateescape"))
-
-
-def available_mib() -> Optional[float]:
-    """What can be used without swapping; None where the kernel does not say."""
-    with suppress(OSError, ValueError, IndexError), open("/proc/meminfo", encoding="ascii") as file:
-        for line in file:
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) / 1024
-    return None

@@ -34,7 +34,6 @@ from . import equipment
 from .equipment import CANDIDATES_OOM_SCORE, RELEASE
 from .guest import Guest
 from .process_disks import make_copies, on_copies, remove_copied_files, remove_copied_volumes, why_no_copies
-from .process_refusals import available_mib
 
 GRACE_S = 1.0
 """What it does when it is asked to end is of no use to anybody."""
@@ -78,10 +77,10 @@ class ProcessRehearsals:
         return ["no network declares its addresses, so nobody knows from where to look at it off its bridge"]
 
     def _refusals_of_memory(self, release: Release) -> list[str]:
-        wanted, free = self._guest.memory_mib(release), available_mib()
-        if wanted is None or free is None or wanted <= free:
+        wanted, room = self._guest.memory_mib(release), self._supervisor.room()
+        if wanted is None or room is None or wanted <= room.free_mib:
             return []
-        return [f"beside the one that runs it needs {wanted} MiB of memory, and only {int(free)} MiB are free"]
+        return [f"beside the one that runs it needs {wanted} MiB of memory, and only {room}"]
 
     def prepare(self, name: str, release: Release) -> None:
         folder = self._layout.rehearsal(name)

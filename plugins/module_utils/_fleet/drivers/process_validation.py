@@ -8,6 +8,7 @@ free, and the way in which it is to take over."""
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from ..layout import NodeLayout
@@ -19,7 +20,7 @@ from . import equipment
 from .guest import Guest
 from .process_disks import refusals_of_disks
 from .process_instances import Instances
-from .process_refusals import available_mib, refusals_of_process
+from .process_refusals import refusals_of_process
 from .readiness import why_no_ready_check
 from .swap_method import obstacles_to_cut_over, remarks_on_method
 
@@ -60,7 +61,7 @@ class Validation:
             equipment.located(self._layout, self._name, self._release).configuration,
             [equipment.located(self._layout, self._name, other).configuration for other in others],
             self._guest.memory_mib(self._release),
-            available_mib(),
+            self._instances.room(),
         )
 
     def _of_networks(self) -> list[str]:
@@ -82,10 +83,10 @@ class Validation:
         if wanted is None or wanted < 1:
             return []
         freed = sum(instance.memory_mib or 0.0 for instance in self._instances.of(self._name) if instance.alive)
-        free = available_mib()
-        if free is None or wanted <= free + freed:
+        room = self._instances.room()
+        if room is None or wanted <= room.free_mib + freed:
             return []
-        return [f"it needs {wanted} MiB of memory, and only {int(free + freed)} MiB are free"]
+        return [f"it needs {wanted} MiB of memory, and only {replace(room, free_mib=room.free_mib + freed)}"]
 
     def _of_method(self) -> list[str]:
         configuration = self._release.configuration

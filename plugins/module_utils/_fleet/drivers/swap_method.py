@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from typing import Optional
 
 from ..model import Configuration, SwapMethod
+from ..runtime.memory_room import Room
 
 
 def obstacles_to_cut_over(
     configuration: Configuration,
     predecessors: Sequence[Configuration],
     memory_mib: Optional[int],
-    free_mib: Optional[float],
+    room: Optional[Room],
 ) -> list[str]:
     """Why a release cannot come up beside those that run, in clauses; none: it can."""
     reasons = []
@@ -30,8 +31,8 @@ def obstacles_to_cut_over(
     shared = sorted(str(device.path) for device in configuration.block_devices if device.path in disks)
     if shared:
         reasons.append(f"the one that runs uses {', '.join(shared)} as well, and two at a time must not")
-    if memory_mib is not None and free_mib is not None and memory_mib > free_mib:
-        reasons.append(f"beside the one that runs it needs {memory_mib} MiB, and only {int(free_mib)} MiB are free")
+    if memory_mib is not None and room is not None and memory_mib > room.free_mib:
+        reasons.append(f"beside the one that runs it needs {memory_mib} MiB, and only {room}")
     return reasons
 
 

@@ -90,8 +90,10 @@ def _compared(
         )
     changes = _field_changes(before, public, release, digests) if one.wanted is not Wanted.ABSENT else ()
     drift = tuple(report.get("drift") or ())
+    # It serves as ever, and a deployment would not touch it.
+    put_right = tuple(found for found in drift if found != report.get("unwatched"))
     action, reason, moved_from = _decided(
-        one, report, release, sha256, target == present, changes, drift, elsewhere, target
+        one, report, release, sha256, target == present, changes, put_right, elsewhere, target
     )
     rehearsed = one.rehearse and one.wanted is Wanted.RUNNING and action in SWAPPING_IN
     unseen: Optional[str] = None

@@ -12,7 +12,7 @@ from typing import Any, Optional
 from ..codec import encode
 from ..drivers.albatross_place import Place
 from ..errors import FleetError, Inhibited
-from ..model import Instance, Release
+from ..model import Instance, Release, RestartPolicy
 from .fingerprint import secrets_digests
 from .guarding import why_unguarded
 from .node import Node, living
@@ -97,6 +97,7 @@ def report(node: Node, name: str, history_lines: int = 0, console_lines: int = 0
         "last_trial": encode(state.ended),
         "held": [encode(hold) for hold in state.held],
         "drift": list(drift(node, state, what_runs)),
+        "unwatched": why_unwatched(state, what_runs),
         "salt": state.salt,
         "unguarded": why_unguarded(node, name),
     }
@@ -148,12 +149,30 @@ def drift(node: Node, state: State, what_runs: Sequence[Instance]) -> tuple[str,
         return tuple(found)
     if current is not None and current.running:
         found += _drift_of(current, what_runs)
+    unwatched = why_unwatched(state, what_runs)
+    if unwatched is not None:
+        found.append(unwatched)
     expected = current.number if current is not None and current.running else None
     for one in (i for i in what_runs if i.alive and i.release != expected):
         found.append(f"release {one.release} runs and should not" if one.altered is None else one.altered)
     if current is not None and not node.store.holds(current.image.sha256):
         found.append("its image is not in the store any more")
     return tuple(found)
+
+
+def why_unwatched(state: State, what_runs: Sequence[Instance]) -> Optional[str]:
+    """That nobody keeps the current release, which serves as ever: so it is drift that is shown, and no change is made
+    for it. A restart would be an outage, and nobody asked for one."""
+    instance = living(what_runs, state.current)
+    if instance is None or instance.watched or state.current is None or state.phase is not Phase.STABLE:
+        return None
+    restarted = state.current.configuration.restart is not RestartPolicy.NEVER
+    return (
+        "it runs, and its waiter was killed: nobody sees how it ends"
+        f"{', restarts it at once then,' if restarted else ''} or keeps its console from growing. It was left running; "
+        "the next update has it watched again, or a stop and a start (deploy it with unikernel_state=stopped, then as "
+        "it is declared)"
+    )
 
 
 def _drift_of(current: Release, what_runs: Sequence[Instance]) -> list[str]:

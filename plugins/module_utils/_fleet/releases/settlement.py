@@ -119,11 +119,15 @@ def reason_to_revert(trial: Trial, what_runs: Sequence[Instance], now: Now) -> O
     if trial.boot_id != now.boot_id:
         return "the machine was booted before the trial was confirmed", False
     if trial.verdict is not None and trial.verdict.outcome is not Outcome.PASS:
+        cut_off = _cut_off(trial.candidate, what_runs)
+        if cut_off is not None:
+            # Whatever the build is like, checks fail then.
+            return f"{trial.verdict.reason} But {cut_off}", False
         return trial.verdict.reason, True
     if trial.candidate is not None and trial.candidate.running:
         instance = _living(trial.candidate, what_runs)
         if instance is None:
-            return _lost(trial.candidate, what_runs), True
+            return _lost(trial.candidate, what_runs), _cut_off(trial.candidate, what_runs) is None
         if not instance.serving:
             return "it was lost during its trial: it runs, but off its bridge", False
         if trial.instance is not None and instance.identity != trial.instance:
@@ -173,6 +177,15 @@ def _strays(expected: Optional[Release], what_runs: Sequence[Instance]) -> tuple
 
 def _living(release: Release, what_runs: Sequence[Instance]) -> Optional[Instance]:
     return next((i for i in what_runs if i.works and i.release == release.number), None)
+
+
+def _cut_off(candidate: Optional[Release], what_runs: Sequence[Instance]) -> Optional[str]:
+    """Why nobody reaches a candidate that lives, in a clause, where the build is not to blame for it."""
+    number = candidate.number if candidate is not None and candidate.running else None
+    found = next((i for i in what_runs if i.alive and i.release == number), None)
+    if found is None:
+        return None
+    return "it runs off its bridge" if found.works and not found.serving else found.cut_off
 
 
 def _lost(release: Release, what_runs: Sequence[Instance]) -> str:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from ..errors import DriverError
 from .supervisor import ProcessSpec
@@ -26,11 +26,19 @@ from .waiter_dialogue import START_PATIENCE_S, carry_on, heard
 from .waiter_source import waiter_code
 from .waiter_supervisor import WaiterSupervisor
 
+if TYPE_CHECKING:
+    from .memory_room import Room
+
 WAITER_WORDS = ("-I", "-S", "-X", "utf8", "-c", "import marshal, sys; exec(marshal.loads(sys.stdin.buffer.read()))")
 
 
 class DetachedSupervisor(WaiterSupervisor):
     """Its waiters are sessions of their own, and outlive the connection and the program that launched them."""
+
+    def room(self) -> Optional[Room]:
+        from .memory_room import room_beside_us
+
+        return room_beside_us()  # what is launched stays in the control group of its launcher
 
     def _launch(self, folder: Path, spec: ProcessSpec, first: Callable[[], None]) -> Optional[dict[str, Any]]:
         # It gets its program on standard input: a path would point into the zip of an Ansible module, gone too soon.

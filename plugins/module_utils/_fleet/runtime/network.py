@@ -25,6 +25,8 @@ from .ports import Port, PortKind, namespace_of, quarantine_namespace_of
 
 FORWARDING = "3"
 """State of a bridge's port in sysfs."""
+IFF_UP = 1
+"""Among an interface's flags in sysfs: somebody set it up."""
 LOOK_S = 0.001
 
 
@@ -36,6 +38,8 @@ class PortStanding:
     master: Optional[str] = None
     """The bridge that it is on."""
     forwarding: bool = False
+    bridge_down: bool = False
+    """Its bridge forwards nothing, whatever the port does."""
 
 
 def make(ports: Sequence[Port]) -> None:
@@ -277,7 +281,10 @@ def _standing_in_sysfs(folder: Path) -> PortStanding:
     state = ""
     with suppress(OSError):
         state = (folder / "brport" / "state").read_text(encoding="ascii").strip()
-    return PortStanding(True, master, state == FORWARDING)
+    up = True
+    with suppress(OSError, ValueError):
+        up = bool(int((folder / "master" / "flags").read_text(encoding="ascii"), 16) & IFF_UP)
+    return PortStanding(True, master, state == FORWARDING, bridge_down=not up)
 
 
 def _standing_by_ip(name: str) -> PortStanding:
@@ -286,4 +293,13 @@ def _standing_by_ip(name: str) -> PortStanding:
     except (IpError, IndexError):
         return PortStanding(False)
     state = link.get("linkinfo", {}).get("info_slave_data", {}).get("state")
-    return PortStanding(True, link.get("master"), state == "forwarding")
+    master, forwarding = link.get("master"), state == "forwarding"
+    down = master is not None and not forwarding and _is_down(master)
+    return PortStanding(True, master, forwarding, bridge_down=down)
+
+
+def _is_down(name: str) -> bool:
+    try:
+        return "UP" not in ask("link", "show", "dev", name)[0].get("flags", ())
+    except (IpError, IndexError):
+        return False  # it went just now, and then the port is on none

@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Optional, Protocol
+from typing import TYPE_CHECKING, Optional, Protocol
 
 from ..model import SECRET, Exit, RestartPolicy
+
+if TYPE_CHECKING:
+    from .memory_room import Room
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ class Standing:
     uptime_s: Optional[float] = None
     exit: Optional[Exit] = None
     """How it ended; only when it did."""
+    watched: bool = True
+    """False: it runs, and whoever kept it was killed. Nobody restarts it or sees how it ends, and its console grows."""
 
 
 def nothing() -> None:
@@ -122,6 +127,9 @@ class Supervisor(Protocol):
 
     def hold_restarts(self, folder: Path, hold: bool) -> None:
         """While held, an instance that ends stays ended, whatever its restart policy says."""
+
+    def room(self) -> Optional[Room]:
+        """The memory that is free where its instances live; None where nobody says."""
 
     def tail(self, folder: Path, lines: int) -> tuple[str, ...]:
         """The last lines of the console, bounded in bytes; bytes that are no UTF-8 are replaced."""

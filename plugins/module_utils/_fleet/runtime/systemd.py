@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from ..durable import make_folder
 from ..errors import DriverError
@@ -34,6 +34,9 @@ from .supervisor import ProcessSpec
 from .unit_files import ensure_templates
 from .waiter_dialogue import START_PATIENCE_S, carry_on, heard
 from .waiter_supervisor import KILL_PATIENCE_S, WaiterSupervisor
+
+if TYPE_CHECKING:
+    from .memory_room import Room
 
 SYSTEMCTL_PATIENCE_S = 30.0
 CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
@@ -71,6 +74,13 @@ class SystemdSupervisor(WaiterSupervisor):
                 if found is not None and pid in _members(self._root, self.unit(folder)):
                     send(found, signal.SIGKILL)
             time.sleep(0.001)
+
+    def room(self) -> Optional[Room]:
+        from .memory_room import room_in_slice
+
+        slice_name = units.slice_name(self._root)
+        made = any((mounted / slice_name).is_dir() for mounted in CGROUPS)
+        return room_in_slice(slice_name, None if made else _configured_limit(slice_name))
 
     def discard(self, folder: Path) -> None:
         super().discard(folder)
@@ -208,6 +218,13 @@ def _members(root: Path, unit: str) -> set[int]:
             named = (mounted / units.slice_name(root) / unit / "cgroup.procs").read_text(encoding="ascii")
             return {int(word) for word in named.split()}
     return set()
+
+
+def _configured_limit(unit: str) -> Optional[int]:
+    """In bytes; None: it has none. Of the old hierarchy, where that is in use, ``MemoryLimit=`` is the name."""
+    shown = _systemctl("show", "--property=MemoryMax,MemoryHigh,MemoryLimit", "--", unit)
+    numbers = [value for _unused, _sign, value in (line.partition("=") for line in shown.splitlines())]
+    return min((int(number) for number in numbers if number.isdecimal() and int(number) < 2**60), default=None)
 
 
 def _populated(root: Path, unit: str) -> bool:

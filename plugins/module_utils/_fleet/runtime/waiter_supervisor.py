@@ -176,6 +176,8 @@ class WaiterSupervisor(ABC):
             cpu_time_s=used.cpu_time_s,
             memory_mib=used.memory_mib,
             uptime_s=used.uptime_s,
+            # A waiter ends right after its instance: so the instance is looked at once more.
+            watched=alive(run.waiter) or not alive(run.identity),
         )
 
     def hold_restarts(self, folder: Path, hold: bool) -> None:
