@@ -231,7 +231,7 @@ def test_while_the_checks_of_a_trial_are_made_it_is_not_the_builds_fault(
     assert answers("v1")
     take, said = TAKEN[fault]
     served.declare("v2", never_done(), **METHODS[method])
-    assert within(5.0, lambda: answers_at_once())
+    assert within(5.0, answers_at_once)
     take()
     assert within(20.0, lambda: served.state().phase is not Phase.ON_TRIAL and not served.guards())
     state = served.state()
