@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Iterable
 from typing import Optional
 
@@ -16,6 +15,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.mode
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import State
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import TrialOptions
 from ansible_collections.unikernel.fleet.tests.bench.cost_in_requests import Cost
+from ansible_collections.unikernel.fleet.tests.support.guest_answers import serves
 from ansible_collections.unikernel.fleet.tests.support.network_lab import GUEST_V4, why_not_here
 
 CHECKS = checks_from([{"process": {}}, {"http": f"http://{GUEST_V4}/health", "timeout": 0.5}], None)
@@ -29,7 +29,7 @@ QUIET_S = 1.5
 def rehearsals_cost(what: str, rehearse: Optional[Callable[[], State]], times: int) -> Cost:
     """Of rehearsals that each leave this state; without any, what the machine's other work costs in as much time."""
     cost = Cost(what, "rehearsal")
-    time.sleep(0.5)
+    serves("v1")
     if rehearse is None:
         cost.quiet(QUIET_S * times)
         return cost

@@ -28,6 +28,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model impor
 )
 from ansible_collections.unikernel.fleet.tests.bench.cost_in_requests import SETTLE_S, Cost
 from ansible_collections.unikernel.fleet.tests.bench.process_place import NAME, Place, process_place
+from ansible_collections.unikernel.fleet.tests.support.guest_answers import serves
 from ansible_collections.unikernel.fleet.tests.support.network_lab import BRIDGE, GUEST_V4, GUEST_V6, why_not_here
 from ansible_collections.unikernel.fleet.tests.support.solo5_named import tenders_on_path, why_no_solo5
 
@@ -64,6 +65,7 @@ def swaps_cost(kind: Kind, method: SwapMethod, swaps: int) -> Cost:
         versions = [kind.release(place, version, method) for version in ("v1", "v2")]
         place.driver.validate(NAME, versions[0])
         place.driver.swap(NAME, None, versions[0])
+        serves("v1")
         cost = Cost(f"{kind.driver}, {method.value}", "swap")
         old = versions[0]
         with cost.counted(patience_s=PATIENCE_S) as acts:
@@ -85,6 +87,7 @@ def rest_costs(kind: Kind, for_s: float) -> Cost:
     with process_place(kind.driver) as place:
         release = kind.release(place, "v1", SwapMethod.STOP_START)
         place.driver.swap(NAME, None, release)
+        serves("v1")
         cost = Cost(f"{kind.driver}, no swap", "swap")
         cost.quiet(for_s, patience_s=PATIENCE_S)
         place.driver.swap(NAME, release, None)
