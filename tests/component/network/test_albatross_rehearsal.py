@@ -44,9 +44,9 @@ from ansible_collections.unikernel.fleet.tests.support.albatross_rehearsing impo
     site,
     web_image,
 )
+from ansible_collections.unikernel.fleet.tests.support.guest_answers import asking, serves
 from ansible_collections.unikernel.fleet.tests.support.network_lab import (
     BRIDGE,
-    GUEST_V4,
     NODE_V4,
     Lab,
     ip,
@@ -54,7 +54,6 @@ from ansible_collections.unikernel.fleet.tests.support.network_lab import (
     why_not_here,
 )
 from ansible_collections.unikernel.fleet.tests.support.programs import until
-from ansible_collections.unikernel.fleet.tests.support.requests_without_end import Client
 
 WHY_NOT = why_not_here()
 pytestmark = [pytest.mark.skipif(bool(WHY_NOT), reason=f"a real bridge: {WHY_NOT}")]
@@ -81,19 +80,6 @@ def declare(here: Site, version: str, behaviour: str = "well", options: TrialOpt
 
 def state_of(here: Site) -> State:
     return here.node.node().journal(NAME).read()
-
-
-def asking() -> Client:
-    return Client(GUEST_V4, every_s=0.005, limit_s=0.7)
-
-
-def serves(version: str) -> None:
-    def answered() -> bool:
-        with Client(GUEST_V4, every_s=0.02, limit_s=0.5) as client:
-            time.sleep(0.03)
-        return any(request.body == version.encode() for request in client.requests)
-
-    until(answered)
 
 
 def an_uplink() -> None:
