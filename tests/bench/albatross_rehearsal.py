@@ -26,7 +26,6 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model impor
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import State
 from ansible_collections.unikernel.fleet.tests.bench.cost_in_requests import Cost
 from ansible_collections.unikernel.fleet.tests.bench.cost_of_rehearsals import (
-    AT_ONCE,
     REHEARSED,
     main,
     rehearsals_cost,
@@ -41,6 +40,7 @@ from ansible_collections.unikernel.fleet.tests.support.albatross_rehearsing impo
 )
 from ansible_collections.unikernel.fleet.tests.support.network_lab import BRIDGE, GUEST_V4, network_lab
 from ansible_collections.unikernel.fleet.tests.support.solo5_named import named_image
+from ansible_collections.unikernel.fleet.tests.support.trials import AT_ONCE
 
 NEEDED = ("ALBATROSS_SOCKETS", "ALBATROSS_QUARANTINE", "SOLO5_IMAGES")
 

@@ -21,7 +21,6 @@ from ansible_collections.unikernel.fleet.tests.support.network_lab import GUEST_
 CHECKS = checks_from([{"process": {}}, {"http": f"http://{GUEST_V4}/health", "timeout": 0.5}], None)
 SCHEDULE = Schedule(deadline_s=1.0, stable_for_s=0.2, consecutive=2, delays_s=(0.05,), interval_s=0.05)
 REHEARSED = TrialOptions(timeout_s=0.0, checks=CHECKS, schedule=SCHEDULE, rehearse=True, retry_failed=True)
-AT_ONCE = TrialOptions(timeout_s=0.0)
 QUIET_S = 1.5
 """About as long as a rehearsal."""
 

@@ -23,7 +23,6 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.st
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import TrialOptions, locked
 from ansible_collections.unikernel.fleet.tests.bench.cost_in_requests import Cost
 from ansible_collections.unikernel.fleet.tests.bench.cost_of_rehearsals import (
-    AT_ONCE,
     REHEARSED,
     main,
     rehearsals_cost,
@@ -33,6 +32,7 @@ from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
 from ansible_collections.unikernel.fleet.tests.support.network_lab import GUEST_V4
 from ansible_collections.unikernel.fleet.tests.support.rehearsing import SERVICE
 from ansible_collections.unikernel.fleet.tests.support.solo5_named import tenders_on_path, why_no_solo5
+from ansible_collections.unikernel.fleet.tests.support.trials import AT_ONCE
 
 NETWORK = encode(SERVICE)
 

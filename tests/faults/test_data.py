@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.declaration import checks_from
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome, Verdict
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import SnapshotMethod
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard
@@ -31,10 +30,10 @@ from ansible_collections.unikernel.fleet.tests.support.fault_cases import Case, 
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
 from ansible_collections.unikernel.fleet.tests.support.interruption import Failing, Fault, interrupted
 from ansible_collections.unikernel.fleet.tests.support.real_node import NAME, within
+from ansible_collections.unikernel.fleet.tests.support.trials import AT_ONCE, FAILED, PASSED
 from ansible_collections.unikernel.fleet.tests.support.unix_ground import surplus_processes
 
 DISK: dict[str, Any] = {"block_devices": [{"name": "data", "size_mib": 1}], "stop_grace_s": 1.0}
-PASSED, FAILED = Verdict(Outcome.PASS, "all well"), Verdict(Outcome.FAIL, "the data is not understood")
 ENDINGS = {"confirmed": PASSED, "rolled back": FAILED}
 
 
@@ -63,7 +62,7 @@ def _module(failing: Failing, root: Path, method: SnapshotMethod, ending: str) -
 def _interrupted(root: Path, method: SnapshotMethod, ending: str, fault: Fault, number: int) -> tuple[bool, Case]:
     node = node_with_disks(root)
     with locked(node, NAME, ME) as transaction:
-        transaction.declare(_declared(node, "one"), TrialOptions(timeout_s=0.0), None)
+        transaction.declare(_declared(node, "one"), AT_ONCE, None)
     disk = node.layout.disk(NAME, "data")
     assert within(5.0, lambda: written(disk) == ["one"])
     hit = interrupted(_module, fault, number, root, method, ending)

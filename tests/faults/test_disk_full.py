@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome, Verdict
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase, State
@@ -37,6 +36,7 @@ from ansible_collections.unikernel.fleet.tests.support.real_node import (
     within,
 )
 from ansible_collections.unikernel.fleet.tests.support.told_history import gaps_in_history
+from ansible_collections.unikernel.fleet.tests.support.trials import PASSED
 from ansible_collections.unikernel.fleet.tests.support.unix_ground import surplus_processes
 
 pytestmark = [pytest.mark.skipif(os.geteuid() != 0, reason="a small file system of its own: only root may mount one")]
@@ -76,7 +76,7 @@ def updated(disk: Path, port: int, pages: int) -> tuple[bool, State]:
         with locked(node, NAME, ME) as transaction:
             trial = transaction.declare(declaration, UNGUARDED, None).trial
             if trial is not None and transaction.state.phase is Phase.ON_TRIAL:
-                transaction.judge(trial, Verdict(Outcome.PASS, "all well"))
+                transaction.judge(trial, PASSED)
                 transaction.confirm(trial)
             enough = transaction.state.ended is not None and transaction.state.ended.outcome == "confirmed"
     except FleetError as error:

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Optional, Protocol
 
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome, Verdict
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.node import Node
@@ -29,7 +28,6 @@ from ansible_collections.unikernel.fleet.tests.support.fault_cases import Case
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
 from ansible_collections.unikernel.fleet.tests.support.interruption import Failing, Fault, interrupted
 from ansible_collections.unikernel.fleet.tests.support.real_node import (
-    AT_ONCE,
     NAME,
     UNGUARDED,
     answer_of,
@@ -38,8 +36,7 @@ from ansible_collections.unikernel.fleet.tests.support.real_node import (
     within,
 )
 from ansible_collections.unikernel.fleet.tests.support.told_history import gaps_in_history
-
-PASSED = Verdict(Outcome.PASS, "all well")
+from ansible_collections.unikernel.fleet.tests.support.trials import AT_ONCE, PASSED
 
 
 class Ground(Protocol):

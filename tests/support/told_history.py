@@ -19,6 +19,13 @@ def told_events(node: Node, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+def each_told_once(node: Node, name: str) -> list[dict[str, Any]]:
+    """The same; AssertionError when one is missing, or told twice."""
+    events = told_events(node, name)
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    return events
+
+
 def gaps_in_history(node: Node, name: str, state: State) -> list[str]:
     """That an event is missing, or told twice; nothing, as a rule."""
     numbers = [event["seq"] for event in told_events(node, name)]
