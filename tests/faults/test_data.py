@@ -24,14 +24,14 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.no
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.proposal import Declaration
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import TrialOptions, locked
-from ansible_collections.unikernel.fleet.tests.support import programs, reflinking
+from ansible_collections.unikernel.fleet.tests.support import reflinking
 from ansible_collections.unikernel.fleet.tests.support.disk_program import node_with_disks, writing, written
 from ansible_collections.unikernel.fleet.tests.support.fault_cases import Case, all_survived, cases_of
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
 from ansible_collections.unikernel.fleet.tests.support.interruption import Failing, Fault, interrupted
 from ansible_collections.unikernel.fleet.tests.support.real_node import NAME, within
 from ansible_collections.unikernel.fleet.tests.support.trials import AT_ONCE, FAILED, PASSED
-from ansible_collections.unikernel.fleet.tests.support.unix_ground import surplus_processes
+from ansible_collections.unikernel.fleet.tests.support.unix_ground import case_folder, surplus_processes
 
 DISK: dict[str, Any] = {"block_devices": [{"name": "data", "size_mib": 1}], "stop_grace_s": 1.0}
 ENDINGS = {"confirmed": PASSED, "rolled back": FAILED}
@@ -91,12 +91,8 @@ def _judged(node: Node, root: Path, method: SnapshotMethod, ending: str, fault: 
 
 
 def _at(method: SnapshotMethod, ending: str, fault: Fault, folder: Path, number: int) -> tuple[bool, Case]:
-    root = folder / str(number)
-    root.mkdir()
-    try:
+    with case_folder(folder, number) as root:
         return _interrupted(root, method, ending, fault, number)
-    finally:
-        programs.end_all_instances(root)
 
 
 @pytest.mark.parametrize("fault", [Fault.ERROR, Fault.MODULE_KILLED], ids=lambda fault: fault.value)

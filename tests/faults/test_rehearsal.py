@@ -23,7 +23,6 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.no
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import locked
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.waiter import enter_network_namespace
-from ansible_collections.unikernel.fleet.tests.support import programs
 from ansible_collections.unikernel.fleet.tests.support.fault_cases import Case, all_survived, cases_of
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
 from ansible_collections.unikernel.fleet.tests.support.guest_answers import answering_version
@@ -32,7 +31,7 @@ from ansible_collections.unikernel.fleet.tests.support.network_lab import Holder
 from ansible_collections.unikernel.fleet.tests.support.real_node import AT_ONCE, real_node, within
 from ansible_collections.unikernel.fleet.tests.support.rehearsing import declared, rehearsing, traces
 from ansible_collections.unikernel.fleet.tests.support.told_history import gaps_in_history
-from ansible_collections.unikernel.fleet.tests.support.unix_ground import surplus_processes
+from ansible_collections.unikernel.fleet.tests.support.unix_ground import case_folder, surplus_processes
 
 WHY_NOT = why_not_here()
 pytestmark = [pytest.mark.skipif(bool(WHY_NOT), reason=f"a real bridge: {WHY_NOT}")]
@@ -88,14 +87,9 @@ def _judged(lab: Lab, node: Node, root: Path, what: str, fault: Fault, number: i
 
 
 def _at(what: str, fault: Fault, folder: Path, number: int) -> tuple[bool, Case]:
-    root = folder / str(number)
-    root.mkdir()
-    with network_lab() as lab:
+    with network_lab() as lab, case_folder(folder, number) as root:
         lab.watch_over(real_node(root).layout.root, NAME)
-        try:
-            return _interrupted(lab, root, what, fault, number)
-        finally:
-            programs.end_all_instances(root)
+        return _interrupted(lab, root, what, fault, number)
 
 
 @pytest.mark.parametrize("fault", [Fault.ERROR, Fault.MODULE_KILLED], ids=lambda fault: fault.value)

@@ -58,6 +58,7 @@ class Ground(Protocol):
 
 
 Declare = Callable[..., Declaration]
+"""Of a version, or None for the one that runs, and perhaps a word."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +73,25 @@ class Scenario:
     change: Callable[[Transaction, Declare, TrialOptions], Change]
 
 
+def _to_two(transaction: Transaction, declared: Declare, options: TrialOptions) -> Change:
+    return transaction.declare(declared("two"), options, None)
+
+
+def _reconfigured(transaction: Transaction, declared: Declare, options: TrialOptions) -> Change:
+    return transaction.declare(declared(None, "other"), options, None)
+
+
+def _back(transaction: Transaction, declared: Declare, options: TrialOptions) -> Change:
+    return transaction.roll_back_to(None, options, None)
+
+
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
-        Scenario("first deployment", None, "two default", (), lambda t, d, o: t.declare(d("two"), o, None)),
-        Scenario("update", "one default", "two default", ("one",), lambda t, d, o: t.declare(d("two"), o, None)),
-        Scenario(
-            "reconfigure", "one default", "one other", ("one",), lambda t, d, o: t.declare(d(None, "other"), o, None)
-        ),
-        Scenario(
-            "rollback", "two default", "one default", ("one", "two"), lambda t, d, o: t.roll_back_to(None, o, None)
-        ),
+        Scenario("first deployment", None, "two default", (), _to_two),
+        Scenario("update", "one default", "two default", ("one",), _to_two),
+        Scenario("reconfigure", "one default", "one other", ("one",), _reconfigured),
+        Scenario("rollback", "two default", "one default", ("one", "two"), _back),
     )
 }
 

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -46,9 +48,16 @@ def surplus_processes(root: Path, wanted: int = 2) -> list[str]:
 
 
 def interrupted_on_unix(folder: Path, scenario: str, fault: Fault, number: int) -> tuple[bool, Case]:
+    with case_folder(folder, number) as root:
+        return interrupted_change(UnixGround(root, real_node.free_port()), scenario, fault, number)
+
+
+@contextmanager
+def case_folder(folder: Path, number: int) -> Iterator[Path]:
+    """Of one case; nothing that runs below it is left afterwards."""
     root = folder / str(number)
     root.mkdir()
     try:
-        return interrupted_change(UnixGround(root, real_node.free_port()), scenario, fault, number)
+        yield root
     finally:
         programs.end_all_instances(root)
