@@ -12,22 +12,24 @@ to serve on, and ALBATROSS_QUARANTINE another one, with nothing on it, that exis
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
 import os
 import tempfile
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.codec import encode
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_place import Place
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import Network
-from ansible_collections.unikernel.fleet.tests.bench.rehearsal import REHEARSED, Measured
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import State
+from ansible_collections.unikernel.fleet.tests.bench.cost_in_requests import Cost
+from ansible_collections.unikernel.fleet.tests.bench.cost_of_rehearsals import (
+    REHEARSED,
+    main,
+    rehearsals_cost,
+)
 from ansible_collections.unikernel.fleet.tests.support.albatross_node import NAME, AlbatrossNode
 from ansible_collections.unikernel.fleet.tests.support.albatross_process import albatross_process
 from ansible_collections.unikernel.fleet.tests.support.albatross_rehearsing import (
@@ -36,13 +38,9 @@ from ansible_collections.unikernel.fleet.tests.support.albatross_rehearsing impo
     make_quarantine,
     web_image,
 )
-from ansible_collections.unikernel.fleet.tests.support.network_lab import (
-    BRIDGE,
-    GUEST_V4,
-    network_lab,
-    why_not_here,
-)
-from ansible_collections.unikernel.fleet.tests.support.requests_without_end import Client
+from ansible_collections.unikernel.fleet.tests.support.network_lab import BRIDGE, GUEST_V4, network_lab
+from ansible_collections.unikernel.fleet.tests.support.solo5_named import named_image
+from ansible_collections.unikernel.fleet.tests.support.trials import AT_ONCE
 
 NEEDED = ("ALBATROSS_SOCKETS", "ALBATROSS_QUARANTINE", "SOLO5_IMAGES")
 
@@ -74,110 +72,43 @@ def on_the_double(folder: Path) -> Iterator[Bench]:
 def on_a_real_one(folder: Path) -> Iterator[Bench]:
     target = os.environ.get("ALBATROSS_TARGET", "hvt")
     bridge, quarantine = os.environ.get("ALBATROSS_BRIDGE", "service"), os.environ["ALBATROSS_QUARANTINE"]
-
-    def image(variant: str) -> bytes:
-        return (Path(os.environ["SOLO5_IMAGES"]) / f"{variant}.{target}").read_bytes()
-
+    images = {variant: named_image(variant, target) for variant in ("v1", "v3-unhealthy", "v5-hang")}
+    octets = {variant: path.read_bytes() for variant, path in images.items() if path.exists()}
     place = Place(sockets=os.environ["ALBATROSS_SOCKETS"], quarantine_bridge=quarantine)
     node = AlbatrossNode(folder / "node", place)
     network = Network("service", bridge, addresses=(f"{GUEST_V4}/24",))
     given = {"networks": [encode(network)], "arguments": [f"--ipv4={GUEST_V4}/24"]}
-    broken = {variant: image(variant) for variant in ("v3-unhealthy", "v5-hang") if _has(variant, target)}
+    good = octets.pop("v1")
     try:
-        yield Bench(f"albatross, {target}", node, image("v1"), broken, given)
+        yield Bench(f"albatross, {target}", node, good, octets, given)
     finally:
         node.driver.swap(NAME, None, None)
 
 
-def _has(variant: str, target: str) -> bool:
-    return (Path(os.environ["SOLO5_IMAGES"]) / f"{variant}.{target}").exists()
-
-
-NOTHING = "nothing"
-QUIET_S = 1.5
-
-
-def measured(bench: Bench, what: str, times: int) -> Measured:
-    """One row of the table; of ``nothing`` it shows what the machine's other business costs in as much time."""
-    bench.node.declare(bench.good, options=replace(REHEARSED, rehearse=False), **bench.given)
-    time.sleep(0.5)
-    durations = []
-    with worker(lambda: _rehearsed(bench, what)) as rehearse, Client(GUEST_V4) as client:
-        time.sleep(0.2)
-        for _unused in range(times):
-            begun = time.monotonic()
-            rehearse()
-            durations.append(1000 * (time.monotonic() - begun))
-        time.sleep(0.2)
-    failed = Counter(request.outcome for request in client.failed())
-    row = f"{bench.what}, {what}"
-    return Measured(row, times, len(client.requests), failed, 1000 * client.longest_gap_s(), tuple(durations))
-
-
-def _rehearsed(bench: Bench, what: str) -> None:
-    if what == NOTHING:
-        time.sleep(QUIET_S)
-        return
-    bench.node.declare(bench.broken[what], options=REHEARSED, **bench.given)
-    state = bench.node.node().journal(NAME).read()
-    if state.ended is None or state.ended.outcome != "refused":
-        raise AssertionError(f"{what} was not refused: {state.ended}")
-
-
-@contextmanager
-def worker(work: Callable[[], None]) -> Iterator[Callable[[], None]]:
-    """Does it in a process of its own, in this network namespace: a client in the same interpreter would stand still
-    while that starts a program."""
-    here, there = multiprocessing.Pipe()
-
-    def serve() -> None:
-        while there.recv():
-            work()
-            there.send(True)
-
-    process = multiprocessing.get_context("fork").Process(target=serve, daemon=True)
-    process.start()
-    there.close()
-
-    def done() -> None:
-        here.send(True)
-        here.recv()  # EOFError: it failed, and said why
-
-    try:
-        yield done
-    finally:
-        here.send(False)
-        process.join(10.0)
-        process.kill()
-
-
-def rows(times: int) -> Iterator[Measured]:
+def costs(times: int) -> Iterator[Cost]:
     with tempfile.TemporaryDirectory() as folder, on_the_double(Path(folder)) as bench:
-        for what in (NOTHING, *bench.broken):
-            yield measured(bench, what, times)
+        yield from _costs_on(bench, times)
     absent = [name for name in NEEDED if not os.environ.get(name)]
     if absent:
         print(f"a real albatross left out: {', '.join(absent)} not set")
         return
     with tempfile.TemporaryDirectory() as folder, on_a_real_one(Path(folder)) as bench:
-        for what in (NOTHING, *bench.broken):
-            yield measured(bench, what, times)
+        yield from _costs_on(bench, times)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--times", type=int, default=20)
-    options = parser.parse_args()
-    reason = why_not_here()
-    if reason:
-        print(f"left out: {reason}")
-        return 0
-    lost = 0
-    for result in rows(options.times):
-        print(result, flush=True)
-        lost += 0 if result.what.endswith(NOTHING) else sum(result.failed.values())
-    return 1 if lost else 0
+def _costs_on(bench: Bench, times: int) -> Iterator[Cost]:
+    def rehearsing(octets: bytes) -> Callable[[], State]:
+        def rehearse() -> State:
+            bench.node.declare(octets, options=REHEARSED, **bench.given)
+            return bench.node.node().journal(NAME).read()
+
+        return rehearse
+
+    bench.node.declare(bench.good, options=AT_ONCE, **bench.given)
+    yield rehearsals_cost(f"{bench.what}, nothing", None, times)
+    for what, octets in bench.broken.items():
+        yield rehearsals_cost(f"{bench.what}, {what}", rehearsing(octets), times)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(__doc__, costs))

@@ -72,7 +72,7 @@ def main() -> None:
     print(f"{f'failed verdict to an answer of the old, median of {REVERTS}':58} {statistics.median(outages):8.3f}")
     print(f"{'the same, worst':58} {max(outages):8.3f}", flush=True)
     albatross_listing.main()
-    # In processes of their own: they go into a network namespace, and their clients must not share an interpreter.
+    # In processes of their own, since they go into a network namespace.
     for bench in ("cut_over", "rehearsal", "albatross_swaps", "albatross_rehearsal"):
         done = subprocess.run([sys.executable, "-m", f"{BENCHES}.{bench}"], check=False)
         if done.returncode:

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.client import Client
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome, Verdict
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import DriverError, FleetError
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.report import report
@@ -32,8 +31,8 @@ from ansible_collections.unikernel.fleet.tests.support.albatross_node import (
 )
 from ansible_collections.unikernel.fleet.tests.support.albatross_process import AlbatrossProcess, albatross_process
 from ansible_collections.unikernel.fleet.tests.support.programs import until
+from ansible_collections.unikernel.fleet.tests.support.trials import PASSED
 
-PASS = Verdict(Outcome.PASS, "it answers")
 FIRST, SECOND = program(1), program(2)
 TIMEOUT_S = 0.5
 BOUND_S = 60.0
@@ -59,7 +58,7 @@ def patient(node: AlbatrossNode) -> AlbatrossNode:
 
 def deployed(node: AlbatrossNode) -> str:
     calm = patient(node)
-    calm.end_trial(calm.declare(FIRST), PASS)
+    calm.end_trial(calm.declare(FIRST), PASSED)
     return calm.image(FIRST).sha256
 
 
@@ -109,7 +108,7 @@ def test_a_silence_in_a_trial_decides_nothing_and_the_trial_goes_on_afterwards(
     assert time.monotonic() - begun < BOUND_S
     assert node.node().journal(NAME).read().phase is Phase.ON_TRIAL
     albatross.go_on()
-    patient(node).end_trial(change, PASS)
+    patient(node).end_trial(change, PASSED)
     assert patient(node).runs() == node.image(SECOND).sha256
 
 

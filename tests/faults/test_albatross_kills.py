@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.unikernel.fleet.tests.support.albatross_faults import SCENARIOS, cases_of
+from ansible_collections.unikernel.fleet.tests.support.albatross_ground import interrupted_on_albatross
 from ansible_collections.unikernel.fleet.tests.support.albatross_process import albatross_process
-from ansible_collections.unikernel.fleet.tests.support.faults import Fault
+from ansible_collections.unikernel.fleet.tests.support.fault_cases import all_survived, cases_of
+from ansible_collections.unikernel.fleet.tests.support.interrupted_changes import SCENARIOS
+from ansible_collections.unikernel.fleet.tests.support.interruption import Fault
 
 SHORT_FORM = [("update", Fault.MODULE_KILLED)]
 MATRIX = [(scenario, fault) for scenario in SCENARIOS for fault in Fault]
@@ -30,9 +33,5 @@ def test_exactly_the_old_or_the_new_release_runs_afterwards_and_nothing_else(
     scenario: str, fault: Fault, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     with albatross_process(tmp_path / "albatross") as albatross:
-        cases = list(cases_of(scenario, fault, albatross, tmp_path))
-    record_property("cases", len(cases))
-    record_property("lost", sum(bool(case.lost) for case in cases))
-    record_property("leftovers", sum(bool(case.leftovers) for case in cases))
-    assert len(cases) >= 4
-    assert not [str(case) for case in cases if case.lost or case.leftovers]
+        at = functools.partial(interrupted_on_albatross, albatross, tmp_path, scenario, fault)
+        all_survived(cases_of(at), 4, record_property)

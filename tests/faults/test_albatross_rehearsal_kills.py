@@ -10,9 +10,8 @@ not on albatross, not on the bridges, not on the disk.
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors impo
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.waiter import enter_network_namespace
-from ansible_collections.unikernel.fleet.tests.support.albatross_faults import interrupting
+from ansible_collections.unikernel.fleet.tests.support.albatross_ground import failing_around_requests
 from ansible_collections.unikernel.fleet.tests.support.albatross_node import NAME, AlbatrossNode
 from ansible_collections.unikernel.fleet.tests.support.albatross_rehearsing import (
     GIVEN,
@@ -33,39 +32,28 @@ from ansible_collections.unikernel.fleet.tests.support.albatross_rehearsing impo
     site,
     web_image,
 )
-from ansible_collections.unikernel.fleet.tests.support.faults import HIT, NOT_HIT, PROCESSES, Case, Failing, Fault
-from ansible_collections.unikernel.fleet.tests.support.network_lab import GUEST_V4, Holder, network_lab, why_not_here
+from ansible_collections.unikernel.fleet.tests.support.fault_cases import Case, all_survived, cases_of
+from ansible_collections.unikernel.fleet.tests.support.guest_answers import answering_version
+from ansible_collections.unikernel.fleet.tests.support.interruption import Failing, Fault, interrupted
+from ansible_collections.unikernel.fleet.tests.support.network_lab import Holder, network_lab, why_not_here
 from ansible_collections.unikernel.fleet.tests.support.real_node import AT_ONCE, within
-from ansible_collections.unikernel.fleet.tests.support.requests_without_end import Client
 
 WHY_NOT = why_not_here()
 pytestmark = [pytest.mark.skipif(bool(WHY_NOT), reason=f"a real bridge: {WHY_NOT}")]
-MOST_STEPS = 60
 BEHAVIOURS = {"a good build": "well", "a broken build": "crash"}
 
 
-def _module(root: Path, place: Place, holder: int, behaviour: str, fault: Fault, number: int) -> None:
+def _module(failing: Failing, root: Path, place: Place, holder: int, behaviour: str) -> None:
     """A change from its rehearsal to its confirmation, in the lab's network."""
     enter_network_namespace(f"/proc/{holder}/ns/net")
-    failing = Failing(fault, number, enabled=True)
-    interrupting(failing)
+    failing_around_requests(failing)
     for name in ("look_onto", "look_away"):
-        setattr(albatross_rehearsals, name, _around(getattr(albatross_rehearsals, name), name, failing))
+        failing.around(albatross_rehearsals, name)
+    failing.enabled = True
     with suppress(FleetError):
         AlbatrossNode(root, place).declare(
             web_image("v2", behaviour), options=rehearsing(deadline_s=2.0), reached=failing, **GIVEN
         )
-    os._exit(HIT if failing.was_hit else NOT_HIT)
-
-
-def _around(what: Callable[..., object], name: str, failing: Failing) -> Callable[..., object]:
-    def done(*arguments: object) -> object:
-        failing(f"before {name}")
-        result = what(*arguments)
-        failing(f"after {name}")
-        return result
-
-    return done
 
 
 def _interrupted(here: Site, what: str, fault: Fault, number: int) -> tuple[bool, Case]:
@@ -73,14 +61,9 @@ def _interrupted(here: Site, what: str, fault: Fault, number: int) -> tuple[bool
     before = here.node.place.client().unikernel(here.node.full)
     assert before is not None
     holder = Holder()
-    place, root = here.node.place, here.node.layout.root
-    process = PROCESSES.Process(target=_module, args=(root, place, holder.pid, BEHAVIOURS[what], fault, number))
-    process.start()
-    process.join(60)
+    hit = interrupted(_module, fault, number, here.node.layout.root, here.node.place, holder.pid, BEHAVIOURS[what])
     holder.end()
-    expected = (-signal.SIGKILL, NOT_HIT) if fault is not Fault.ERROR else (HIT, NOT_HIT)
-    assert process.exitcode in expected, f"{what} at {number} ended with {process.exitcode}"
-    return process.exitcode != NOT_HIT, _judged(here, what, fault, number, before.started)
+    return hit, _judged(here, what, fault, number, before.started)
 
 
 def _judged(here: Site, what: str, fault: Fault, number: int, before: object) -> Case:
@@ -96,9 +79,9 @@ def _judged(here: Site, what: str, fault: Fault, number: int, before: object) ->
     untouched = written.phase is Phase.REHEARSING or BEHAVIOURS[what] != "well"
     if untouched and (info is None or info.started != before):
         lost.append("what served was started again")
-    expected = b"v1" if after.current is None or after.current.number == 1 else b"v2"
-    if not within(5.0, lambda: _answer() == expected):
-        lost.append(f"{_answer()!r} answers instead of {expected!r}")
+    expected = "v1" if after.current is None or after.current.number == 1 else "v2"
+    if not within(5.0, lambda: answering_version() == expected):
+        lost.append(f"{answering_version()!r} answers instead of {expected!r}")
     if after.held and fault is Fault.MODULE_KILLED and written.phase is Phase.REHEARSING:
         lost.append(f"it is held, and nobody saw why: {after.held[0].reason}")
     left = here.traces()
@@ -108,21 +91,10 @@ def _judged(here: Site, what: str, fault: Fault, number: int, before: object) ->
     return Case(f"albatross: rehearsal of {what}", fault, number, tuple(lost), tuple(left))
 
 
-def _answer() -> bytes:
-    with Client(GUEST_V4, every_s=0.05, limit_s=0.5) as client:
-        within(0.5, lambda: any(request.outcome for request in client.requests))
-    return next((request.body for request in client.requests if request.outcome == "ok"), b"")
-
-
-def cases_of(what: str, fault: Fault, folder: Path) -> Iterator[Case]:
-    for number in range(MOST_STEPS):
-        with network_lab() as lab, site(folder / str(number)) as here:
-            lab.watch_over(here.node.layout.root, NAME)
-            hit, case = _interrupted(here, what, fault, number)
-        yield case
-        if not hit:
-            return
-    raise AssertionError(f"{what} has more than {MOST_STEPS} steps")
+def _at(what: str, fault: Fault, folder: Path, number: int) -> tuple[bool, Case]:
+    with network_lab() as lab, site(folder / str(number)) as here:
+        lab.watch_over(here.node.layout.root, NAME)
+        return _interrupted(here, what, fault, number)
 
 
 @pytest.mark.parametrize("fault", [Fault.ERROR, Fault.MODULE_KILLED], ids=lambda fault: fault.value)
@@ -131,9 +103,4 @@ def cases_of(what: str, fault: Fault, folder: Path) -> Iterator[Case]:
 def test_a_rehearsal_that_is_cut_short_leaves_what_serves_alone_and_nothing_of_itself(
     what: str, fault: Fault, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    cases = list(cases_of(what, fault, tmp_path))
-    record_property("cases", len(cases))
-    record_property("lost", sum(bool(case.lost) for case in cases))
-    record_property("leftovers", sum(bool(case.leftovers) for case in cases))
-    assert len(cases) >= 10
-    assert not [str(case) for case in cases if case.lost or case.leftovers]
+    all_survived(cases_of(functools.partial(_at, what, fault, tmp_path)), 10, record_property)

@@ -11,8 +11,6 @@ with the old release, and serve by itself once the bridge is there again.
 from __future__ import annotations
 
 import functools
-import os
-import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,8 +26,9 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.gu
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.report import report
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase, State
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import TrialOptions, locked
-from ansible_collections.unikernel.fleet.tests.support import programs
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
+from ansible_collections.unikernel.fleet.tests.support.guarded import guards_of, kill_guards, with_its_guards
+from ansible_collections.unikernel.fleet.tests.support.guest_answers import answering_version
 from ansible_collections.unikernel.fleet.tests.support.network_lab import (
     BRIDGE,
     GUEST_V4,
@@ -40,9 +39,8 @@ from ansible_collections.unikernel.fleet.tests.support.network_lab import (
     network_lab,
     why_not_here,
 )
-from ansible_collections.unikernel.fleet.tests.support.real_node import AT_ONCE, processes_of, real_node, within
+from ansible_collections.unikernel.fleet.tests.support.real_node import AT_ONCE, real_node, within
 from ansible_collections.unikernel.fleet.tests.support.rehearsing import QUICK, declared
-from ansible_collections.unikernel.fleet.tests.support.requests_without_end import Client
 
 WHY_NOT = why_not_here()
 pytestmark = [pytest.mark.skipif(bool(WHY_NOT), reason=f"a real bridge: {WHY_NOT}")]
@@ -84,7 +82,7 @@ class Served:
         return guard.sweep(self.node, NAME)
 
     def guards(self) -> list[int]:
-        return [pid for pid, line in processes_of(self.root).items() if ".pyz" in line]
+        return guards_of(self.root)
 
     def at_rest_with_the_first(self) -> None:
         """Nothing is stranded, no candidate is left; and it serves as soon as there is a bridge."""
@@ -103,22 +101,12 @@ class Served:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    with network_lab() as lab:
-        fixture = Served(tmp_path, lab)
-        yield fixture
-        for pid in fixture.guards():
-            os.kill(pid, signal.SIGKILL)
-        programs.end_all_instances(tmp_path)
+    with network_lab() as lab, with_its_guards(tmp_path):
+        yield Served(tmp_path, lab)
 
 
 def answers(expected: str) -> bool:
-    return within(5.0, lambda: _answer() == expected.encode())
-
-
-def _answer() -> bytes:
-    with Client(GUEST_V4, every_s=0.05, limit_s=0.5) as client:
-        within(0.5, lambda: any(request.outcome for request in client.requests))
-    return next((request.body for request in client.requests if request.outcome == "ok"), b"")
+    return within(5.0, lambda: answering_version(within_s=0.5) == expected)
 
 
 def on_trial() -> TrialOptions:
@@ -148,13 +136,9 @@ def test_a_deployment_puts_it_right_once_the_bridge_is_back(served: Served) -> N
     before = served.instances()[1].identity
     ip("link", "delete", BRIDGE)
     make_bridge()
-    assert not answers_at_once()
+    assert answering_version(within_s=0.5) == ""
     served.declare("v1")
     assert answers("v1") and served.instances()[1].identity == before
-
-
-def answers_at_once() -> bool:
-    return _answer() != b""
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -179,8 +163,7 @@ def test_a_trial_whose_bridge_is_gone_cannot_be_confirmed(served: Served) -> Non
     served.declare("v2", on_trial())
     assert within(10.0, lambda: _verdict(served) == "pass")
     trial = served.state().trial
-    for pid in served.guards():
-        os.kill(pid, signal.SIGKILL)
+    kill_guards(served.root)
     ip("link", "delete", BRIDGE)
     with locked(served.node, NAME, ME) as transaction, pytest.raises(Exception, match="cannot be confirmed any more"):
         transaction.confirm(trial.id if trial is not None else "")
@@ -231,7 +214,7 @@ def test_while_the_checks_of_a_trial_are_made_it_is_not_the_builds_fault(
     assert answers("v1")
     take, said = TAKEN[fault]
     served.declare("v2", never_done(), **METHODS[method])
-    assert within(5.0, answers_at_once)
+    assert within(5.0, lambda: answering_version(within_s=0.5) != "")
     take()
     assert within(20.0, lambda: served.state().phase is not Phase.ON_TRIAL and not served.guards())
     state = served.state()

@@ -7,17 +7,15 @@ updates them fails or is killed at each step. Afterwards the disk is as the rele
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.declaration import checks_from
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome, Verdict
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import SnapshotMethod
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard
@@ -26,19 +24,17 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.no
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.proposal import Declaration
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import TrialOptions, locked
-from ansible_collections.unikernel.fleet.tests.support import programs, reflinking
+from ansible_collections.unikernel.fleet.tests.support import reflinking
 from ansible_collections.unikernel.fleet.tests.support.disk_program import node_with_disks, writing, written
-from ansible_collections.unikernel.fleet.tests.support.faults import HIT, NOT_HIT, Case, Failing, Fault
+from ansible_collections.unikernel.fleet.tests.support.fault_cases import Case, all_survived, cases_of
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
-from ansible_collections.unikernel.fleet.tests.support.real_node import NAME, processes_of, within
+from ansible_collections.unikernel.fleet.tests.support.interruption import Failing, Fault, interrupted
+from ansible_collections.unikernel.fleet.tests.support.real_node import NAME, within
+from ansible_collections.unikernel.fleet.tests.support.trials import AT_ONCE, FAILED, PASSED
+from ansible_collections.unikernel.fleet.tests.support.unix_ground import case_folder, surplus_processes
 
-MOST_STEPS = 80
 DISK: dict[str, Any] = {"block_devices": [{"name": "data", "size_mib": 1}], "stop_grace_s": 1.0}
-PASSED, FAILED = Verdict(Outcome.PASS, "all well"), Verdict(Outcome.FAIL, "the data is not understood")
 ENDINGS = {"confirmed": PASSED, "rolled back": FAILED}
-
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload([__name__])
 
 
 def _options(method: SnapshotMethod) -> TrialOptions:
@@ -50,35 +46,27 @@ def _declared(node: Node, version: str) -> Declaration:
     return Declaration(image=image, configuration=dict(DISK))
 
 
-def _module(root: Path, method: SnapshotMethod, ending: str, fault: Fault, number: int) -> None:
+def _module(failing: Failing, root: Path, method: SnapshotMethod, ending: str) -> None:
     """An update from its beginning to its end, whichever that is."""
-    failing = Failing(fault, number, enabled=True)
-    try:
-        with locked(node_with_disks(root, failing), NAME, ME) as transaction:
-            trial = transaction.declare(_declared(node_with_disks(root), "two"), _options(method), None).trial
-            if trial is not None and transaction.state.phase is Phase.ON_TRIAL:
-                disk = node_with_disks(root).layout.disk(NAME, "data")
-                within(5.0, lambda: "two" in written(disk))
-                transaction.judge(trial, ENDINGS[ending])
-                if transaction.state.phase is Phase.ON_TRIAL:
-                    transaction.confirm(trial)
-    except FleetError:
-        pass
-    os._exit(HIT if failing.was_hit else NOT_HIT)
+    failing.enabled = True
+    with suppress(FleetError), locked(node_with_disks(root, failing), NAME, ME) as transaction:
+        trial = transaction.declare(_declared(node_with_disks(root), "two"), _options(method), None).trial
+        if trial is not None and transaction.state.phase is Phase.ON_TRIAL:
+            disk = node_with_disks(root).layout.disk(NAME, "data")
+            within(5.0, lambda: "two" in written(disk))
+            transaction.judge(trial, ENDINGS[ending])
+            if transaction.state.phase is Phase.ON_TRIAL:
+                transaction.confirm(trial)
 
 
 def _interrupted(root: Path, method: SnapshotMethod, ending: str, fault: Fault, number: int) -> tuple[bool, Case]:
     node = node_with_disks(root)
     with locked(node, NAME, ME) as transaction:
-        transaction.declare(_declared(node, "one"), TrialOptions(timeout_s=0.0), None)
+        transaction.declare(_declared(node, "one"), AT_ONCE, None)
     disk = node.layout.disk(NAME, "data")
     assert within(5.0, lambda: written(disk) == ["one"])
-    process = _PROCESSES.Process(target=_module, args=(root, method, ending, fault, number))
-    process.start()
-    process.join(30)
-    expected = (-signal.SIGKILL, NOT_HIT) if fault is not Fault.ERROR else (HIT, NOT_HIT)
-    assert process.exitcode in expected, f"{ending} at {number} ended with {process.exitcode}"
-    return process.exitcode != NOT_HIT, _judged(node, root, method, ending, fault, number)
+    hit = interrupted(_module, fault, number, root, method, ending)
+    return hit, _judged(node, root, method, ending, fault, number)
 
 
 def _judged(node: Node, root: Path, method: SnapshotMethod, ending: str, fault: Fault, number: int) -> Case:
@@ -98,31 +86,13 @@ def _judged(node: Node, root: Path, method: SnapshotMethod, ending: str, fault: 
     if not within(3.0, lambda: written(disk)[-1:] == [runs] and written(disk) == expected()):
         lost.append(f"{runs} runs on {written(disk)}, after {written(disk.with_name('data.log'))}")
     left = sorted({path.name for path in disk.parent.iterdir()} - {"data", "data.log"})
-    found = processes_of(root)
-    left += [] if len(found) == 2 else [f"2 processes expected, found {found}"]
+    left += surplus_processes(root)
     return Case(f"update of data by {method.value}, {ending}", fault, number, tuple(lost), tuple(left))
 
 
-def cases_of(method: SnapshotMethod, ending: str, fault: Fault, folder: Path) -> Iterator[Case]:
-    for number in range(MOST_STEPS):
-        root = folder / str(number)
-        root.mkdir()
-        try:
-            hit, case = _interrupted(root, method, ending, fault, number)
-        finally:
-            programs.end_all_instances(root)
-        yield case
-        if not hit:
-            return
-    raise AssertionError(f"it has more than {MOST_STEPS} steps")
-
-
-def _counted(cases: list[Case], record_property: Callable[[str, object], None]) -> None:
-    record_property("cases", len(cases))
-    record_property("lost", sum(bool(case.lost) for case in cases))
-    record_property("leftovers", sum(bool(case.leftovers) for case in cases))
-    assert len(cases) >= 15
-    assert not [str(case) for case in cases if case.lost or case.leftovers]
+def _at(method: SnapshotMethod, ending: str, fault: Fault, folder: Path, number: int) -> tuple[bool, Case]:
+    with case_folder(folder, number) as root:
+        return _interrupted(root, method, ending, fault, number)
 
 
 @pytest.mark.parametrize("fault", [Fault.ERROR, Fault.MODULE_KILLED], ids=lambda fault: fault.value)
@@ -130,12 +100,13 @@ def _counted(cases: list[Case], record_property: Callable[[str, object], None]) 
 def test_the_data_is_that_of_the_release_which_runs(
     ending: str, fault: Fault, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    _counted(list(cases_of(SnapshotMethod.COPY, ending, fault, tmp_path)), record_property)
+    at = functools.partial(_at, SnapshotMethod.COPY, ending, fault, tmp_path)
+    all_survived(cases_of(at), 15, record_property)
 
 
 @pytest.mark.skipif(bool(reflinking.why_not()), reason=f"a file system with reflinks: {reflinking.why_not()}")
 @pytest.mark.long
 def test_the_same_by_reflink(record_property: Callable[[str, object], None]) -> None:
     with reflinking.reflinking_folder() as folder:
-        cases = list(cases_of(SnapshotMethod.REFLINK, "rolled back", Fault.MODULE_KILLED, folder))
-    _counted(cases, record_property)
+        at = functools.partial(_at, SnapshotMethod.REFLINK, "rolled back", Fault.MODULE_KILLED, folder)
+        all_survived(cases_of(at), 15, record_property)

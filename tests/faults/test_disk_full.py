@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome, Verdict
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase, State
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import locked
 from ansible_collections.unikernel.fleet.tests.support import programs
-from ansible_collections.unikernel.fleet.tests.support.faults import Case, Fault
+from ansible_collections.unikernel.fleet.tests.support.fault_cases import Case, all_survived
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
+from ansible_collections.unikernel.fleet.tests.support.interruption import Fault
 from ansible_collections.unikernel.fleet.tests.support.real_node import (
     AT_ONCE,
     NAME,
@@ -32,10 +32,12 @@ from ansible_collections.unikernel.fleet.tests.support.real_node import (
     answering,
     declared,
     free_port,
-    processes_of,
     real_node,
     within,
 )
+from ansible_collections.unikernel.fleet.tests.support.told_history import gaps_in_history
+from ansible_collections.unikernel.fleet.tests.support.trials import PASSED
+from ansible_collections.unikernel.fleet.tests.support.unix_ground import surplus_processes
 
 pytestmark = [pytest.mark.skipif(os.geteuid() != 0, reason="a small file system of its own: only root may mount one")]
 SIZE_KIB = 4096
@@ -74,7 +76,7 @@ def updated(disk: Path, port: int, pages: int) -> tuple[bool, State]:
         with locked(node, NAME, ME) as transaction:
             trial = transaction.declare(declaration, UNGUARDED, None).trial
             if trial is not None and transaction.state.phase is Phase.ON_TRIAL:
-                transaction.judge(trial, Verdict(Outcome.PASS, "all well"))
+                transaction.judge(trial, PASSED)
                 transaction.confirm(trial)
             enough = transaction.state.ended is not None and transaction.state.ended.outcome == "confirmed"
     except FleetError as error:
@@ -96,12 +98,8 @@ def judged(disk: Path, port: int, pages: int, written: State) -> Case:
     alive = [instance.release for instance in node.inspect(after) if instance.alive]
     if after.phase is not Phase.STABLE or after.current is None or alive != [after.current.number]:
         lost.append(f"it is {after.phase.value}, and {alive} live")
-    lines = node.layout.history(NAME).read_text(encoding="utf-8").splitlines()
-    if len(lines) != after.event_count:
-        lost.append(f"the history has {len(lines)} of {after.event_count} events")
-    within(2.0, lambda: len(processes_of(disk)) == 2)
-    found = processes_of(disk)
-    left = () if len(found) == 2 else (f"2 processes expected, found {found}",)
+    lost += gaps_in_history(node, NAME, after)
+    left = tuple(surplus_processes(disk))
     return Case(f"update with room for {pages} pages", Fault.ERROR, pages, tuple(lost), left)
 
 
@@ -120,8 +118,5 @@ def test_on_a_disk_that_is_full_sooner_or_later_one_release_answers(
             cases.append(judged(disk, port, pages, written))
         if enough:
             break
-    record_property("cases", len(cases))
-    record_property("lost", sum(bool(case.lost) for case in cases))
-    record_property("leftovers", sum(bool(case.leftovers) for case in cases))
-    assert enough and len(cases) >= 4
-    assert not [str(case) for case in cases if case.lost or case.leftovers]
+    all_survived(cases, 4, record_property)
+    assert enough

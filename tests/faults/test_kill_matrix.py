@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.unikernel.fleet.tests.support.faults import SCENARIOS, Fault, cases_of
+from ansible_collections.unikernel.fleet.tests.support.fault_cases import all_survived, cases_of
+from ansible_collections.unikernel.fleet.tests.support.interrupted_changes import SCENARIOS
+from ansible_collections.unikernel.fleet.tests.support.interruption import Fault
+from ansible_collections.unikernel.fleet.tests.support.unix_ground import interrupted_on_unix
 
 SHORT_FORM = ("first deployment", "update")
 
@@ -24,9 +28,5 @@ SHORT_FORM = ("first deployment", "update")
 def test_exactly_the_old_or_the_new_release_runs_afterwards_and_nothing_else(
     scenario: str, fault: Fault, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    cases = list(cases_of(scenario, fault, tmp_path))
-    record_property("cases", len(cases))
-    record_property("lost", sum(bool(case.lost) for case in cases))
-    record_property("leftovers", sum(bool(case.leftovers) for case in cases))
-    assert len(cases) >= 4
-    assert not [str(case) for case in cases if case.lost or case.leftovers]
+    at = functools.partial(interrupted_on_unix, tmp_path, scenario, fault)
+    all_survived(cases_of(at), 4, record_property)

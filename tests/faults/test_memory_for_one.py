@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.unikernel.fleet.tests.support import programs
+from ansible_collections.unikernel.fleet.tests.support.guest_answers import answering_version
 from ansible_collections.unikernel.fleet.tests.support.network_lab import (
     BRIDGE,
     GUEST_V4,
@@ -26,7 +27,6 @@ from ansible_collections.unikernel.fleet.tests.support.network_lab import (
     why_not_here,
 )
 from ansible_collections.unikernel.fleet.tests.support.real_node import processes_of, real_node, within
-from ansible_collections.unikernel.fleet.tests.support.requests_without_end import Client
 from ansible_collections.unikernel.fleet.tests.support.web_program import web_program
 
 WHY_NOT = why_not_here()
@@ -95,8 +95,7 @@ def poor(tmp_path: Path) -> Iterator[Poor]:
 
 
 def answers(expected: str) -> bool:
-    with Client(GUEST_V4, every_s=0.05, limit_s=0.5) as client:
-        return within(5.0, lambda: any(r.body == expected.encode() for r in client.requests if r.outcome == "ok"))
+    return within(5.0, lambda: answering_version(within_s=0.5) == expected)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,9 @@ unikernel leaves no process, interface, namespace or file of it.
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,33 +23,20 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.no
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import locked
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.waiter import enter_network_namespace
-from ansible_collections.unikernel.fleet.tests.support import programs
-from ansible_collections.unikernel.fleet.tests.support.faults import HIT, NOT_HIT, Case, Failing, Fault
+from ansible_collections.unikernel.fleet.tests.support.fault_cases import Case, all_survived, cases_of
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
-from ansible_collections.unikernel.fleet.tests.support.network_lab import (
-    GUEST_V4,
-    Holder,
-    Lab,
-    network_lab,
-    why_not_here,
-)
-from ansible_collections.unikernel.fleet.tests.support.real_node import (
-    AT_ONCE,
-    processes_of,
-    real_node,
-    within,
-)
+from ansible_collections.unikernel.fleet.tests.support.guest_answers import answering_version
+from ansible_collections.unikernel.fleet.tests.support.interruption import Failing, Fault, interrupted
+from ansible_collections.unikernel.fleet.tests.support.network_lab import Holder, Lab, network_lab, why_not_here
+from ansible_collections.unikernel.fleet.tests.support.real_node import AT_ONCE, real_node, within
 from ansible_collections.unikernel.fleet.tests.support.rehearsing import declared, rehearsing, traces
-from ansible_collections.unikernel.fleet.tests.support.requests_without_end import Client
+from ansible_collections.unikernel.fleet.tests.support.told_history import gaps_in_history
+from ansible_collections.unikernel.fleet.tests.support.unix_ground import case_folder, surplus_processes
 
 WHY_NOT = why_not_here()
 pytestmark = [pytest.mark.skipif(bool(WHY_NOT), reason=f"a real bridge: {WHY_NOT}")]
 NAME = "hello"
-MOST_STEPS = 60
 BEHAVIOURS = {"a good build": "well", "a broken build": "crash"}
-
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload([__name__])
 
 
 def _deploy(node: Node) -> None:
@@ -59,16 +44,12 @@ def _deploy(node: Node) -> None:
         transaction.declare(declared(node, "v1"), AT_ONCE, None)
 
 
-def _module(root: Path, holder: int, behaviour: str, fault: Fault, number: int) -> None:
+def _module(failing: Failing, root: Path, holder: int, behaviour: str) -> None:
     """A change from its rehearsal to its confirmation, in the lab's network."""
     enter_network_namespace(f"/proc/{holder}/ns/net")
-    failing = Failing(fault, number, enabled=True)
-    try:
-        with locked(real_node(root, failing), NAME, ME) as transaction:
-            transaction.declare(declared(real_node(root), "v2", behaviour), rehearsing(deadline_s=2.0), None)
-    except FleetError:
-        pass
-    os._exit(HIT if failing.was_hit else NOT_HIT)
+    failing.enabled = True
+    with suppress(FleetError), locked(real_node(root, failing), NAME, ME) as transaction:
+        transaction.declare(declared(real_node(root), "v2", behaviour), rehearsing(deadline_s=2.0), None)
 
 
 def _interrupted(lab: Lab, root: Path, what: str, fault: Fault, number: int) -> tuple[bool, Case]:
@@ -76,13 +57,9 @@ def _interrupted(lab: Lab, root: Path, what: str, fault: Fault, number: int) -> 
     _deploy(node)
     before = {instance.release: instance.identity for instance in node.inspect(node.journal(NAME).read())}
     holder = Holder()
-    process = _PROCESSES.Process(target=_module, args=(root, holder.pid, BEHAVIOURS[what], fault, number))
-    process.start()
-    process.join(30)
+    hit = interrupted(_module, fault, number, root, holder.pid, BEHAVIOURS[what])
     holder.end()
-    expected = (-signal.SIGKILL, NOT_HIT) if fault is not Fault.ERROR else (HIT, NOT_HIT)
-    assert process.exitcode in expected, f"{what} at {number} ended with {process.exitcode}"
-    return process.exitcode != NOT_HIT, _judged(lab, node, root, what, fault, number, before)
+    return hit, _judged(lab, node, root, what, fault, number, before)
 
 
 def _judged(lab: Lab, node: Node, root: Path, what: str, fault: Fault, number: int, before: dict[int, object]) -> Case:
@@ -99,41 +76,20 @@ def _judged(lab: Lab, node: Node, root: Path, what: str, fault: Fault, number: i
             lost += [] if alive == before else [f"{alive} runs instead of {before}"]
     if after.phase is not Phase.STABLE or after.current is None or set(alive) != {after.current.number}:
         lost.append(f"it is {after.phase.value}, and {alive} runs")
-    expected = b"v1" if after.current is None or after.current.number == 1 else b"v2"
-    if not within(3.0, lambda: _answer() == expected):
-        lost.append(f"{_answer()!r} answers instead of {expected!r}")
-    events = [json.loads(line) for line in node.layout.history(NAME).read_text(encoding="utf-8").splitlines()]
-    if [event["seq"] for event in events] != list(range(1, after.event_count + 1)):
-        lost.append("the history has a gap")
+    expected = "v1" if after.current is None or after.current.number == 1 else "v2"
+    if not within(3.0, lambda: answering_version() == expected):
+        lost.append(f"{answering_version()!r} answers instead of {expected!r}")
+    lost += gaps_in_history(node, NAME, after)
     if after.held and (fault is Fault.MODULE_KILLED and written.phase is Phase.REHEARSING):
         lost.append(f"it is held, and nobody saw why: {after.held[0].reason}")
-    left = traces(lab, node, NAME)
-    within(2.0, lambda: len(processes_of(root)) == 2)
-    found = processes_of(root)
-    left += [] if len(found) == 2 else [f"2 processes expected, found {found}"]
+    left = [*traces(lab, node, NAME), *surplus_processes(root)]
     return Case(f"rehearsal of {what}", fault, number, tuple(lost), tuple(left))
 
 
-def _answer() -> bytes:
-    with Client(GUEST_V4, every_s=0.05, limit_s=0.5) as client:
-        within(0.5, lambda: any(request.outcome for request in client.requests))
-    return next((request.body for request in client.requests if request.outcome == "ok"), b"")
-
-
-def cases_of(what: str, fault: Fault, folder: Path) -> Iterator[Case]:
-    for number in range(MOST_STEPS):
-        root = folder / str(number)
-        root.mkdir()
-        with network_lab() as lab:
-            lab.watch_over(real_node(root).layout.root, NAME)
-            try:
-                hit, case = _interrupted(lab, root, what, fault, number)
-            finally:
-                programs.end_all_instances(root)
-        yield case
-        if not hit:
-            return
-    raise AssertionError(f"{what} has more than {MOST_STEPS} steps")
+def _at(what: str, fault: Fault, folder: Path, number: int) -> tuple[bool, Case]:
+    with network_lab() as lab, case_folder(folder, number) as root:
+        lab.watch_over(real_node(root).layout.root, NAME)
+        return _interrupted(lab, root, what, fault, number)
 
 
 @pytest.mark.parametrize("fault", [Fault.ERROR, Fault.MODULE_KILLED], ids=lambda fault: fault.value)
@@ -141,9 +97,4 @@ def cases_of(what: str, fault: Fault, folder: Path) -> Iterator[Case]:
 def test_a_rehearsal_that_is_cut_short_leaves_what_serves_alone_and_nothing_of_itself(
     what: str, fault: Fault, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    cases = list(cases_of(what, fault, tmp_path))
-    record_property("cases", len(cases))
-    record_property("lost", sum(bool(case.lost) for case in cases))
-    record_property("leftovers", sum(bool(case.leftovers) for case in cases))
-    assert len(cases) >= 10
-    assert not [str(case) for case in cases if case.lost or case.leftovers]
+    all_survived(cases_of(functools.partial(_at, what, fault, tmp_path)), 10, record_property)

@@ -6,37 +6,27 @@
 
 from __future__ import annotations
 
-import functools
-import json
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.guard_install import arm, install
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase, State
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import TrialOptions, locked
-from ansible_collections.unikernel.fleet.tests.support import programs
-from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.guard_install import install
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase
+from ansible_collections.unikernel.fleet.tests.support.guarded import Guarded, kill_guards, with_its_guards
 from ansible_collections.unikernel.fleet.tests.support.real_node import (
     AT_ONCE,
     NAME,
-    answer_of,
     answering,
-    declared,
-    free_port,
     processes_of,
-    real_node,
     says,
     trial_options,
     within,
 )
+from ansible_collections.unikernel.fleet.tests.support.told_history import gaps_in_history, told_events
 
 AT_A_TIME = 4
 FLAPPING = f"""#!{sys.executable} -ISs
@@ -55,27 +45,13 @@ while True:
 """
 
 
-class Guarded:
-    """A unikernel whose first release runs."""
+class Swept(Guarded):
+    """One whose first release runs, and that several sweeps look after at once."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.port, self.node = root, free_port(), real_node(root)
+        super().__init__(root)
         self.declare(answering("one"), AT_ONCE)
         assert self.answers("one default")
-
-    def declare(self, program: str, options: TrialOptions, **configuration: Any) -> None:
-        with locked(self.node, NAME, ME) as transaction:
-            declaration = declared(self.node, program, self.port, **configuration)
-            transaction.declare(declaration, options, functools.partial(arm, self.node.layout))
-
-    def state(self) -> State:
-        return self.node.journal(NAME).read()
-
-    def answers(self, expected: str) -> bool:
-        return within(3.0, lambda: answer_of(self.port) == expected)
-
-    def guards(self) -> list[int]:
-        return [pid for pid, line in processes_of(self.root).items() if ".pyz" in line]
 
     def sweeps(self) -> list[tuple[int, str]]:
         """Several at the same time: exit status and words of each."""
@@ -88,24 +64,19 @@ class Guarded:
         return [(sweep.returncode, text) for sweep, text in zip(begun, said)]
 
     def history(self) -> list[str]:
-        lines = self.node.layout.history(NAME).read_text(encoding="utf-8").splitlines()
-        assert [json.loads(line)["seq"] for line in lines] == list(range(1, self.state().event_count + 1))
-        return [json.loads(line)["what"] for line in lines]
+        assert gaps_in_history(self.node, NAME, self.state()) == []
+        return [event["what"] for event in told_events(self.node, NAME)]
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[Guarded]:
-    fixture = Guarded(tmp_path)
-    yield fixture
-    for pid in fixture.guards():
-        os.kill(pid, signal.SIGKILL)
-    programs.end_all_instances(tmp_path)
+def guarded(tmp_path: Path) -> Iterator[Swept]:
+    with with_its_guards(tmp_path):
+        yield Swept(tmp_path)
 
 
-def test_sweeps_at_the_same_time_end_an_overdue_trial_once(guarded: Guarded) -> None:
+def test_sweeps_at_the_same_time_end_an_overdue_trial_once(guarded: Swept) -> None:
     guarded.declare(answering("two"), trial_options(says(guarded.port, "^two"), timeout_s=0.7))
-    for pid in guarded.guards():
-        os.kill(pid, signal.SIGKILL)
+    kill_guards(guarded.root)
     trial = guarded.state().trial
     assert trial is not None and trial.deadline_s is not None
     deadline_s = trial.deadline_s
@@ -117,10 +88,9 @@ def test_sweeps_at_the_same_time_end_an_overdue_trial_once(guarded: Guarded) -> 
     assert within(3.0, lambda: len(processes_of(guarded.root)) == 2)
 
 
-def test_sweeps_at_the_same_time_give_an_open_trial_one_guard(guarded: Guarded) -> None:
+def test_sweeps_at_the_same_time_give_an_open_trial_one_guard(guarded: Swept) -> None:
     guarded.declare(answering("two"), trial_options(says(guarded.port, "^never"), timeout_s=30.0, deadline_s=8.0))
-    for pid in guarded.guards():
-        os.kill(pid, signal.SIGKILL)
+    kill_guards(guarded.root)
     assert within(3.0, lambda: not guarded.guards())
     swept = guarded.sweeps()
     assert [status for status, _said in swept] == [0] * AT_A_TIME, swept
@@ -129,7 +99,7 @@ def test_sweeps_at_the_same_time_give_an_open_trial_one_guard(guarded: Guarded) 
     assert guarded.answers("one default") and guarded.history()[-1] == "rolled_back"
 
 
-def test_a_guard_does_not_take_a_flapping_service_for_a_living_one(guarded: Guarded) -> None:
+def test_a_guard_does_not_take_a_flapping_service_for_a_living_one(guarded: Swept) -> None:
     """Two passes in a row are not three."""
     check = says(guarded.port, "^two well$")
     options = trial_options(check, deadline_s=2.0)

@@ -7,7 +7,6 @@ Subject Key Identifier, a server certificate that names no host, and files with 
 
 from __future__ import annotations
 
-import datetime
 import socket
 import ssl
 from collections.abc import Iterator
@@ -17,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.authority import read_authority
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.issuing import Credential, tenant
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import Policy
+from ansible_collections.unikernel.fleet.tests.support.certificates import common_name, key_pem, pem, unsigned
 from ansible_collections.unikernel.fleet.tests.support.raw_servers import Behaviour, serving
 
 _USAGE_OF_A_CA = x509.KeyUsage(
@@ -59,14 +59,14 @@ def stored(folder: Path, name: str, credential: Credential) -> Files:
 def root(folder: Path, name: str = "albatross-ca", days: int = 10, elliptic: bool = False) -> Files:
     """A self-signed CA."""
     key = _key(elliptic)
-    subject = _name(name)
+    subject = common_name(name)
     certificate = (
-        _certificate(subject, subject, key, days)
+        unsigned(subject, subject, key, days)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(_USAGE_OF_A_CA, critical=True)
         .sign(key, _hash(key))
     )
-    return stored(folder, name, Credential(pem(certificate), _key_pem(key)))
+    return stored(folder, name, Credential(pem(certificate), key_pem(key)))
 
 
 def server(folder: Path, issuer: Files, name: str = "albatross-server") -> Files:
@@ -74,7 +74,7 @@ def server(folder: Path, issuer: Files, name: str = "albatross-server") -> Files
     authority = read_authority(issuer.certificates, issuer.key)
     key = _key(False)
     certificate = (
-        _certificate(_name(name), authority.chain[0].subject, key, 10)
+        unsigned(common_name(name), authority.chain[0].subject, key, 10)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -83,7 +83,7 @@ def server(folder: Path, issuer: Files, name: str = "albatross-server") -> Files
         )
         .sign(authority.key, _hash(authority.key))
     )
-    return stored(folder, name, Credential(pem(certificate), _key_pem(key)))
+    return stored(folder, name, Credential(pem(certificate), key_pem(key)))
 
 
 def tenant_of(folder: Path, issuer: Files, label: str, policy: Policy) -> Files:
@@ -117,30 +117,3 @@ def _key(elliptic: bool) -> Any:
 
 def _hash(key: Any) -> Any:
     return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
-def _certificate(subject: x509.Name, issuer: x509.Name, key: Any, days: int) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.timezone.utc)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=30))
-        .not_valid_after(now + datetime.timedelta(days=days))
-    )
-
-
-def pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _key_pem(key: Any) -> bytes:
-    return bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
+import pytest
+
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.client import Client
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.names import Name
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import UnikernelInfo
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import (
+    NetworkUse,
+    UnikernelConfig,
+    UnikernelInfo,
+)
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Verdict
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross import AlbatrossDriver
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_labels import labels_of
@@ -62,6 +70,9 @@ def over_tls(albatross: Albatross, path: str = "", who: Optional[Files] = None) 
     )
 
 
+WAYS = {"sockets": over_sockets, "tls": over_tls}
+
+
 class AlbatrossNode:
     """What a module has on such a node. Its trials have no guard: the tests say what one would."""
 
@@ -107,6 +118,11 @@ class AlbatrossNode:
         with locked(self.node(reached), NAME, ME) as transaction:
             return transaction.declare(declaration, options or TrialOptions(timeout_s=trial_s), arm=None)
 
+    def create_by_hand(self, octets: bytes, label: str = NAME, **arguments: Any) -> None:
+        """What somebody does with albatross-client."""
+        config = UnikernelConfig(networks=(NetworkUse("service", BRIDGE),), image=octets)
+        self.place.client().force_create(self.place.name(label), replace(config, **arguments))
+
     def end_trial(self, change: Change, verdict: Verdict) -> None:
         """As the guard and the controller do."""
         assert change.trial is not None
@@ -131,3 +147,17 @@ class AlbatrossNode:
     def written(self, number: int) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.layout.instance(NAME, number) / "created.json").read_bytes())
         return found
+
+
+def readable_once_created(node: AlbatrossNode, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The key, which becomes readable for others in the middle of a change: once something was created."""
+    key = Path(str(node.place.key))
+    create = Client.create
+
+    def created(*arguments: Any) -> str:
+        said = create(*arguments)
+        key.chmod(0o644)
+        return said
+
+    monkeypatch.setattr(Client, "create", created)
+    return key

@@ -5,46 +5,51 @@
 """A double of builder-web: a real HTTP server on loopback that answers as the recorded one did, odd habits included.
 
 In tests:      ``with BuilderWebDouble() as web: web.add_build("hello", b"...", platform="debian-12"); web.url``
-As a program:  ``python tests/support/builder_web.py --data FOLDER --port-file FILE [--user NAME:PASSWORD]``
-               serves every ``FOLDER/*/build.json`` (``{"job": ..., "platform": ..., "uuid": ..., "started_at": ...}``)
-               with the files that lie beside it (``bin/NAME``, ``opam-switch``, ...), and looks for new ones at each
-               request. The port is written to FILE once it listens.
+As a program:  ``python tests/support/builder_web.py --data FOLDER --port-file FILE [--user NAME:PASSWORD]``, where
+               Python finds the collection; serves every ``FOLDER/*/build.json`` (``{"job": ..., "platform": ...,
+               "uuid": ..., "started_at": ...}``) with the files that lie beside it (``bin/NAME``, ``opam-switch``),
+               and looks for new ones at each request. The port is written to FILE once it listens.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
-import functools
 import hashlib
 import json
 import os
 import re
 import signal
-import socket
-import socketserver
 import sys
 import tempfile
 import threading
 import uuid as uuids
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Optional
 from urllib.parse import parse_qsl, quote, unquote
 
-try:
-    from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources import comparison, switch_export
-except ImportError:  # run as a program from a checkout that is not below ansible_collections/
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins" / "module_utils"))
-    from _fleet.sources import comparison, switch_export
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources import comparison, switch_export
+from ansible_collections.unikernel.fleet.tests.support.builder_web_parts.answers import (
+    TEXT,
+    Reply,
+    about,
+    as_json,
+    comparison_json,
+    file_reply,
+    not_found,
+    page,
+    plain,
+    redirect,
+    solo5,
+    unknown_exception,
+)
+from ansible_collections.unikernel.fleet.tests.support.builder_web_parts.builds import Artifact, StoredBuild
+from ansible_collections.unikernel.fleet.tests.support.builder_web_parts.full_build import full_build, read_full_build
+from ansible_collections.unikernel.fleet.tests.support.builder_web_parts.wire import Asked, Fault, Server
 
-CAPTURES = Path(__file__).resolve().parent / "data" / "builder_web"
 INPUTS = ("opam-switch", "build-environment", "system-packages")
-CHUNK = 8188
-"""Bytes of a chunk, as recorded."""
 SECTIONS = ("Unikernels", "Uncategorized", "Packages")
 ROBOTS = (
     "User-agent: *\n"
@@ -56,126 +61,6 @@ ROBOTS = (
     "Disallow: /job/*/build/*/exec\n"
     "Disallow: /compare/\n"
 )
-TEXT = "text/plain; charset=utf-8"
-HTML = "text/html; charset=utf-8"
-
-
-@functools.cache
-def captured(name: str) -> list[tuple[int, list[tuple[str, str]], bytes]]:
-    """The answers in a recorded file: status, headers as written, body."""
-    raw = (CAPTURES / name).read_bytes()
-    answers = []
-    for part in re.split(rb"^(?=HTTP/1\.1 )", raw, flags=re.M)[1:]:
-        head, _unused, body = part.partition(b"\n\n")
-        lines = head.decode("latin-1").split("\n")
-        headers = [(key, value) for key, _unused, value in (line.partition(": ") for line in lines[1:])]
-        # The recorder ended each body with a new line of its own.
-        length = dict(headers).get("content-length")
-        placeholder = re.match(rb"<\d+ bytes of binary, sha256 [0-9a-f]{64}>", body)
-        body = body[: int(length)] if length and not placeholder else body.rstrip(b"\n")
-        answers.append((int(lines[0].split()[1]), headers, body))
-    return answers
-
-
-# --- what it holds ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A file of a build: its bytes on the disk, and what the database says of them (the two may differ)."""
-
-    content: bytes
-    sha256: str
-    size: int
-
-    @classmethod
-    def of(cls, content: bytes) -> Artifact:
-        return cls(content, hashlib.sha256(content).hexdigest(), len(content))
-
-    @classmethod
-    def recorded(cls, sha256: str, size: int) -> Artifact:
-        """A file whose bytes are not at hand."""
-        return cls(bytes(size), sha256, size)
-
-    @property
-    def etag(self) -> str:
-        return base64.b64encode(bytes.fromhex(self.sha256)).decode("ascii")
-
-
-@dataclass
-class StoredBuild:
-    """One build."""
-
-    job: str
-    uuid: str
-    platform: str
-    started: datetime
-    finished: datetime
-    artifacts: dict[str, Artifact]
-    script: str = "#!/bin/sh\n# built by hand\n"
-    console: str = ""
-    exit_status: int = 0
-    solo5_target: Optional[str] = None
-    """None: its main binary is no Solo5 ELF."""
-    devices: tuple[tuple[str, str], ...] = ()
-    """Name and type of each."""
-
-    @property
-    def main_binary(self) -> Optional[str]:
-        """Path of the only file in ``bin/``; with none or several the build counts as failed."""
-        found = [path for path in self.artifacts if path.startswith("bin/")]
-        return found[0] if len(found) == 1 else None
-
-    @property
-    def main_artifact(self) -> Optional[Artifact]:
-        path = self.main_binary
-        return self.artifacts[path] if path else None
-
-
-def rfc3339(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S") + "-00:00"
-
-
-@dataclass
-class Fault:
-    """What goes wrong, on which paths, how often."""
-
-    kind: str
-    """``html_404``, ``text_500``, ``html_500``, ``garbage_json``, ``redirect_loop``, ``endless_body``, ``slow_body``,
-    ``slow_headers``, ``short_body``, ``dropped``, ``silent``."""
-    path: str = ".*"
-    times: Optional[int] = None
-    """None: always."""
-
-
-@dataclass
-class Asked:
-    """A request that came."""
-
-    method: str
-    target: str
-    headers: dict[str, str]
-    body: bytes = b""
-
-    @property
-    def path(self) -> str:
-        return self.target.partition("?")[0]
-
-    @property
-    def wants_json(self) -> bool:
-        """Parameters are stripped; ``*/*`` and other case do not count."""
-        accepted = self.headers.get("accept", "").split(",")
-        return any(item.split(";")[0].strip() == "application/json" for item in accepted)
-
-
-@dataclass
-class Reply:
-    """An answer before it is framed."""
-
-    status: str
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    body: bytes = b""
-    chunked: bool = False
 
 
 class BuilderWebDouble:
@@ -198,7 +83,7 @@ class BuilderWebDouble:
         self._count = 0
         self._lock = threading.RLock()
         self.stopping = threading.Event()
-        self._server = _Server((host, port), self)
+        self._server = Server((host, port), self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property
@@ -501,298 +386,6 @@ class BuilderWebDouble:
             return plain("409 Conflict", f"Build with same uuid exists: {same}\n")
         self.builds.append(build)
         return Reply("201 Created")
-
-
-# --- answers as they look -----------------------------------------------------------------------
-
-
-def as_json(data: Any) -> Reply:
-    body = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
-    return Reply("200 OK", [("content-type", "application/json")], body)
-
-
-def plain(status: str, text: str, extra: Optional[list[tuple[str, str]]] = None) -> Reply:
-    return Reply(status, [*(extra or []), ("content-type", TEXT)], text.encode("utf-8"))
-
-
-def page(title: str) -> Reply:
-    html = f"<!DOCTYPE html>\n<html><head><title>{title}</title></head><body></body></html>"
-    return Reply("200 OK", [("connection", "close"), ("content-type", HTML)], html.encode("utf-8"), chunked=True)
-
-
-def not_found() -> Reply:
-    body = captured("17-job-unknown.txt")[0][2]
-    return Reply("404 Not Found", [("connection", "close"), ("content-type", HTML)], body, chunked=True)
-
-
-def unknown_exception(name: str) -> Reply:
-    html = f"<!DOCTYPE html>\n<html><body><h1>Unknown exception</h1><pre>{name}</pre></body></html>"
-    return Reply("500 Internal Server Error", [("content-type", "text/html")], html.encode("utf-8"))
-
-
-def redirect(status: str, header: str, location: str) -> Reply:
-    return Reply(status, [(header, location)])
-
-
-def file_reply(content: bytes, size: int, etag: str, media_type: str) -> Reply:
-    headers = [("etag", etag), ("content-length", str(size)), ("content-type", media_type), ("connection", "close")]
-    return Reply("200 OK", headers, content, chunked=True)
-
-
-def about(build: StoredBuild) -> dict[str, Any]:
-    return {
-        "uuid": build.uuid,
-        "platform": build.platform,
-        "start_time": rfc3339(build.started),
-        "finish_time": rfc3339(build.finished),
-        "main_binary": build.main_binary is not None,
-    }
-
-
-def solo5(build: StoredBuild) -> dict[str, Any]:
-    if build.solo5_target is None:
-        return {}
-    devices = [{"name": name, "type": kind} for name, kind in build.devices]
-    return {
-        "solo5_manifest": {"type": "solo5.manifest", "version": 1, "devices": devices},
-        "solo5_abi": {"type": "solo5.abi", "target": build.solo5_target, "version": 2},
-    }
-
-
-def comparison_json(left: StoredBuild, right: StoredBuild, found: Any) -> dict[str, Any]:
-    def side(build: StoredBuild) -> dict[str, Any]:
-        main = build.main_artifact
-        return {"job": build.job, **about(build), "main_binary_size": main.size if main else None}
-
-    def versions(items: Any, value: str = "version") -> list[dict[str, str]]:
-        return [{"name": item.name, value: item.version} for item in items]
-
-    def changes(items: Any) -> list[dict[str, str]]:
-        return [{"name": i.name, "version_left": i.before, "version_right": i.after} for i in items]
-
-    def swapped(all_changes: Any) -> dict[str, Any]:
-        # What was added is called left, what was removed is called right: so the real one does.
-        return {
-            "left_packages": versions(all_changes.added),
-            "right_packages": versions(all_changes.removed),
-            "different_versions": changes(all_changes.changed),
-        }
-
-    trees = found.source_trees
-    duniverse: Any = trees.error
-    if trees.error is None:
-        duniverse = {
-            "left": versions(trees.removed, "value"),
-            "right": versions(trees.added, "value"),
-            "detailed_diff": [{"name": name} for name in trees.changed],
-        }
-    return {
-        "left": side(left),
-        "right": side(right),
-        "env_diff": swapped(found.environment),
-        "package_diff": swapped(found.system_packages),
-        "opam_diff": {
-            "opam_diff": [
-                {
-                    "package_version": change.package,
-                    "effectively_equal": False,
-                    "diff": change.diff.replace("--- old/", "--- left/", 1).replace("+++ new/", "+++ right/", 1),
-                }
-                for change in reversed(found.opam_files)
-                if not change.effectively_equal
-            ],
-            "version_diff": changes(found.packages.changed),
-            "only_in_left": versions(reversed(found.packages.removed)),
-            "only_in_right": versions(reversed(found.packages.added)),
-            "duniverse_diff": duniverse,
-        },
-    }
-
-
-# --- full builds in DER -------------------------------------------------------------------------
-
-
-def _der(tag: int, content: bytes) -> bytes:
-    size = len(content)
-    if size < 128:
-        return bytes((tag, size)) + content
-    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(length))) + length + content
-
-
-def _undo_der(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at < len(data):
-        tag, size = data[at], data[at + 1]
-        at += 2
-        if size >= 128:
-            octets = size & 0x7F
-            size, at = int.from_bytes(data[at : at + octets], "big"), at + octets
-        if at + size > len(data):
-            raise ValueError("cut short")
-        yield tag, data[at : at + size]
-        at += size
-
-
-def full_build(build: StoredBuild) -> bytes:
-    """The build in the form of ``/exec`` and ``/upload``."""
-
-    def text(value: bytes) -> bytes:
-        return _der(0x0C, value)
-
-    job = text(build.job.encode()) + text(build.script.encode()) + _der(0x30, b"") + text(build.platform.encode())
-    times = b"".join(_der(0x18, t.strftime("%Y%m%d%H%M%SZ").encode()) for t in (build.started, build.finished))
-    lines = []
-    for line in reversed(build.console.splitlines()):
-        seconds, _unused, said = line.partition("s:")
-        nanoseconds = int(float(seconds) * 1e9)
-        delta = nanoseconds.to_bytes(nanoseconds.bit_length() // 8 + 1, "big")
-        lines.append(_der(0x30, _der(0x02, delta) + text(said.encode())))
-    output = b"".join(_der(0x30, text(path.encode()) + text(a.content)) for path, a in build.artifacts.items())
-    finished = (
-        _der(0x30, job)
-        + text(uuids.UUID(build.uuid).bytes)
-        + _der(0x30, b"".join(lines))
-        + _der(0x30, times)
-        + _der(0xA0, _der(0x02, bytes((build.exit_status,))))
-        + _der(0x30, output)
-    )
-    return _der(0xA0, _der(0x30, finished))
-
-
-def read_full_build(data: bytes) -> StoredBuild:
-    """The build in a full upload; ValueError or IndexError when it is none."""
-    ((outer, wrapped),) = _undo_der(data)
-    ((inner, sequence),) = _undo_der(wrapped)
-    if (outer, inner) != (0xA0, 0x30):
-        raise ValueError("not a full build")
-    job_field, uuid_field, _console, times, result, output = (content for _unused, content in _undo_der(sequence))
-    job = [content for _unused, content in _undo_der(job_field)]
-    started, finished = (
-        datetime.strptime(content.decode(), "%Y%m%d%H%M%SZ").replace(tzinfo=timezone.utc)
-        for _unused, content in _undo_der(times)
-    )
-    ((_unused, status),) = _undo_der(result)
-    files = {}
-    for _unused, pair in _undo_der(output):
-        (_unused, path), (_unused, content) = _undo_der(pair)
-        files[path.decode()] = Artifact.of(content)
-    return StoredBuild(
-        job=job[0].decode(),
-        uuid=str(uuids.UUID(bytes=uuid_field)),
-        platform=job[3].decode() if len(job) > 3 else "no-platform",
-        started=started,
-        finished=finished,
-        artifacts=files,
-        script=job[1].decode(),
-        exit_status=int.from_bytes(status, "big"),
-    )
-
-
-# --- the wire -----------------------------------------------------------------------------------
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, address: tuple[str, int], double: BuilderWebDouble) -> None:
-        self.double = double
-        super().__init__(address, _Handler)
-
-
-class _Handler(socketserver.StreamRequestHandler):
-    """One request, one answer, then the connection is closed without a word about it."""
-
-    server: _Server
-    timeout = 30
-
-    def handle(self) -> None:
-        with suppress(OSError, ValueError):
-            asked = self._read()
-            if asked is None:
-                return
-            fault, reply = self.server.double.take(asked)
-            if fault is not None:
-                self._go_wrong(fault)
-            elif reply is not None:
-                self._send(asked, reply)
-
-    def _read(self) -> Optional[Asked]:
-        method, target, _unused = self.rfile.readline(65536).decode("latin-1").split(" ", 2)
-        headers: dict[str, str] = {}
-        while (line := self.rfile.readline(65536).decode("latin-1").strip()) != "":
-            key, _unused, value = line.partition(":")
-            headers[key.strip().lower()] = value.strip()
-        if "chunked" in headers.get("transfer-encoding", ""):
-            body = b""
-            while size := int(self.rfile.readline(64), 16):
-                body += self.rfile.read(size)
-                self.rfile.readline(64)
-            self.rfile.readline(64)
-        else:
-            body = self.rfile.read(int(headers.get("content-length", "0")))
-        return Asked(method, target, headers, body)
-
-    def _send(self, asked: Asked, reply: Reply) -> None:
-        headers = list(reply.headers)
-        if reply.chunked:
-            # A page says connection: close first, a file says it last; both are chunked.
-            at = 1 if headers[0][0] == "connection" else 0
-            headers.insert(at, ("transfer-encoding", "chunked"))
-        elif reply.status.startswith("302"):
-            headers.append(("content-length", str(len(reply.body))))
-        else:
-            headers.insert(0, ("content-length", str(len(reply.body))))
-        self._head(reply.status, headers)
-        if not reply.chunked or asked.method == "HEAD":
-            # To HEAD, the real one sends the whole page, and not even in chunks.
-            self.wfile.write(reply.body)
-            return
-        for at in range(0, len(reply.body), CHUNK):
-            self._chunk(reply.body[at : at + CHUNK])
-        self._chunk(b"")
-
-    def _head(self, status: str, headers: list[tuple[str, str]]) -> None:
-        lines = [f"HTTP/1.1 {status}", *(f"{key}: {value}" for key, value in headers), "", ""]
-        self.wfile.write("\r\n".join(lines).encode("latin-1"))
-
-    def _chunk(self, data: bytes) -> None:
-        self.wfile.write(f"{len(data):x}\r\n".encode("ascii") + data + b"\r\n")
-
-    def _go_wrong(self, fault: Fault) -> None:
-        asked = Asked("GET", "/", {})
-        if fault.kind == "html_404":
-            self._send(asked, not_found())
-        elif fault.kind == "text_500":
-            self._send(asked, plain("500 Internal Server Error", "Internal server error\n"))
-        elif fault.kind == "html_500":
-            self._send(asked, unknown_exception("Failure"))
-        elif fault.kind == "garbage_json":
-            self._send(asked, Reply("200 OK", [("content-type", "application/json")], b'{"builds": [}'))
-        elif fault.kind == "redirect_loop":
-            self._send(asked, redirect("302 Found", "location", "/round/and/round"))
-        elif fault.kind == "short_body":
-            self._head("200 OK", [("content-length", "1000"), ("content-type", "application/json")])
-            self.wfile.write(b'{"builds":[')
-        elif fault.kind in ("endless_body", "slow_body"):
-            self._head("200 OK", [("transfer-encoding", "chunked"), ("content-type", "application/json")])
-            while not self.server.double.stopping.is_set():
-                self._chunk(b" " * 65536 if fault.kind == "endless_body" else b" ")
-                if fault.kind == "slow_body":
-                    self.server.double.stopping.wait(0.05)
-        elif fault.kind == "slow_headers":
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nx-slow: ")
-            while not self.server.double.stopping.wait(0.05):
-                self.wfile.write(b"a")
-        elif fault.kind == "silent":
-            self.server.double.stopping.wait(30)
-        elif fault.kind == "dropped":
-            # Unannounced, and without an answer.
-            self.connection.shutdown(socket.SHUT_RDWR)
-        else:
-            raise AssertionError(f"no such fault: {fault.kind}")
 
 
 def main(arguments: Optional[list[str]] = None) -> int:

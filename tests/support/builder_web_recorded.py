@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from ansible_collections.unikernel.fleet.tests.support.builder_web import INPUTS, Artifact, BuilderWebDouble, captured
+from ansible_collections.unikernel.fleet.tests.support.builder_web import INPUTS, BuilderWebDouble
+from ansible_collections.unikernel.fleet.tests.support.builder_web_parts.builds import Artifact
+from ansible_collections.unikernel.fleet.tests.support.builder_web_parts.captured import captured
 
 RECORDED_AT = datetime(2026, 11, 22, 3, 38, 44, tzinfo=timezone.utc)
 V1 = "eeeabc3de98e319f2b43f6d61f2136b5e6b014d00bd8744e85f5ba6e36ed4862"

@@ -26,6 +26,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+from .accepting import accept_each
+
 Behaviour = Callable[[bytes, str], Sequence[bytes]]
 
 
@@ -39,9 +41,10 @@ class DnsServer:
         self._udp, self._tcp = _one_port(self.host, socket.AF_INET6 if ipv6 else socket.AF_INET)
         self.port: int = self._udp.getsockname()[1]
         self._stopping = threading.Event()
+        accepting = (self._tcp, self._stopping, self._serve_tcp)
         self._threads = [
             threading.Thread(target=self._serve_udp, name="DNS over UDP", daemon=True),
-            threading.Thread(target=self._accept_tcp, name="DNS over TCP", daemon=True),
+            threading.Thread(target=accept_each, args=accepting, name="DNS over TCP", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -76,14 +79,6 @@ class DnsServer:
             for packet in self._packets(query, "udp"):
                 with suppress(OSError):
                     self._udp.sendto(packet, sender)
-
-    def _accept_tcp(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                connection, _unused = self._tcp.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve_tcp, args=(connection,), daemon=True).start()
 
     def _serve_tcp(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):

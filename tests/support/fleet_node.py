@@ -57,6 +57,19 @@ class Interrupted(BaseException):
 
 
 @dataclass
+class InterruptAt:
+    """Raises at the step of that number, and remembers the steps."""
+
+    number: int = -1
+    steps: list[str] = field(default_factory=list)
+
+    def __call__(self, step: str) -> None:
+        self.steps.append(step)
+        if len(self.steps) - 1 == self.number:
+            raise Interrupted(step)
+
+
+@dataclass
 class FakeClock:
     """A clock that moves only when told."""
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional
 
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import REHEARSAL
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.ports import (
     namespace_of,
     quarantine_namespace_of,
@@ -82,7 +83,7 @@ class Lab:
 
     def watch_over(self, root: Path, name: str) -> None:
         """Namespaces are the whole machine's, and others make some too: those of this unikernel are ours."""
-        for number in range(MOST_RELEASES):
+        for number in (*range(MOST_RELEASES), REHEARSAL):
             self._ours |= {namespace_of(str(root), name, number), quarantine_namespace_of(str(root), name, number)}
 
     def leftovers(self) -> list[str]:

@@ -30,6 +30,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.pr
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import TrialOptions
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.detached import DetachedSupervisor
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.supervisor import ProcessSpec, Standing
+from ansible_collections.unikernel.fleet.tests.support.trials import AT_ONCE
 
 NAME = "www"
 
@@ -164,5 +165,4 @@ def within(seconds: float, condition: Callable[[], Any]) -> bool:
     return True
 
 
-AT_ONCE = TrialOptions(timeout_s=0.0)
 UNGUARDED = replace(AT_ONCE, timeout_s=30.0)

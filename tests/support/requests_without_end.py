@@ -13,18 +13,10 @@ import selectors
 import socket
 import threading
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Optional
 
-
-@dataclass
-class Request:
-    begun_s: float
-    ended_s: Optional[float] = None
-    outcome: str = ""
-    """``ok``, or what went wrong."""
-    body: bytes = b""
+from ansible_collections.unikernel.fleet.tests.support.requests_made import Request, Requests
 
 
 @dataclass
@@ -34,19 +26,23 @@ class _Open:
     said: bytes = b""
 
 
-@dataclass
-class Client:
+class Client(Requests):
     """Asks ``GET /version`` in a thread of its own, which stays in the network namespace where it was started."""
 
-    address: str
-    port: int = 80
-    every_s: float = 0.002
-    limit_s: float = 0.08
-    patience_s: Optional[float] = None
-    """Wait so long for an answer that is late already: it tells what was only slow from what was lost."""
-    requests: list[Request] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        address: str,
+        port: int = 80,
+        every_s: float = 0.002,
+        limit_s: float = 0.08,
+        patience_s: Optional[float] = None,
+    ) -> None:
+        """``patience_s``: wait so long for an answer that is late already, which tells what was only slow from what
+        was lost."""
+        super().__init__()
+        self.address, self.port = address, port
+        self.every_s, self.limit_s = every_s, limit_s
+        self.patience_s = limit_s if patience_s is None else patience_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -57,17 +53,6 @@ class Client:
     def __exit__(self, *exception: object) -> None:
         self._stop.set()
         self._thread.join()
-
-    def outcomes(self, since_s: float = 0.0) -> Counter[str]:
-        return Counter(r.outcome for r in self.requests if r.ended_s is not None and r.begun_s >= since_s)
-
-    def failed(self) -> list[Request]:
-        return [r for r in self.requests if r.outcome and r.outcome != "ok"]
-
-    def longest_gap_s(self, since_s: float = 0.0) -> float:
-        """Between the ends of two good answers."""
-        ends = sorted(r.ended_s for r in self.requests if r.outcome == "ok" and r.ended_s and r.ended_s >= since_s)
-        return max((b - a for a, b in zip(ends, ends[1:])), default=0.0)
 
     def _run(self) -> None:
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
@@ -115,7 +100,6 @@ class Client:
                 except OSError as error:
                     end(sock, type(error).__name__)
             now = time.monotonic()
-            patience_s = self.limit_s if self.patience_s is None else self.patience_s
-            for sock in [s for s, state in pending.items() if now - state.request.begun_s > patience_s]:
+            for sock in [s for s, state in pending.items() if now - state.request.begun_s > self.patience_s]:
                 end(sock, "too late")
         selector.close()

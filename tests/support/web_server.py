@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Optional, Union
 
+from .accepting import accept_each
 from .certificates import Certificate
 
 
@@ -64,7 +65,8 @@ class WebServer:
         self.port: int = self._listener.getsockname()[1]
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._accept, name="web server", daemon=True)
+        accepting = (self._listener, self._stopping, self._serve)
+        self._thread = threading.Thread(target=accept_each, args=accepting, name="web server", daemon=True)
         self._thread.start()
 
     @property
@@ -95,14 +97,6 @@ class WebServer:
         traceback: Optional[TracebackType],
     ) -> None:
         self.stop()
-
-    def _accept(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                connection, _unused = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         with self._lock:

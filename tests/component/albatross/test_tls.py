@@ -63,6 +63,7 @@ from ansible_collections.unikernel.fleet.tests.support.albatross_captures import
     TLS_GOT,
     capture,
 )
+from ansible_collections.unikernel.fleet.tests.support.certificates import pem
 from ansible_collections.unikernel.fleet.tests.support.raw_servers import (
     Behaviour,
     drip,
@@ -267,7 +268,7 @@ def test_files_that_do_not_belong_together_are_refused(installation: Installatio
 def test_a_chain_in_any_order_is_put_in_order(installation: Installation) -> None:
     dev = made.tenant_of(installation.folder, installation.root, "dev", POLICY)
     chain = read_certificates(dev.certificates)
-    dev.certificates.write_bytes(b"".join(made.pem(one) for one in reversed(chain)))
+    dev.certificates.write_bytes(b"".join(pem(one) for one in reversed(chain)))
     assert read_authority(dev.certificates, dev.key).chain == chain
 
 

@@ -19,7 +19,6 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.r
     BlockUse,
     FailBehaviour,
     Generation,
-    NetworkUse,
     Policy,
     UnikernelConfig,
 )
@@ -47,6 +46,7 @@ from ansible_collections.unikernel.fleet.tests.support.albatross_node import (
     NAME,
     NETWORKS,
     RESTARTS,
+    WAYS,
     AlbatrossNode,
     over_sockets,
     over_tls,
@@ -61,10 +61,9 @@ def albatross(tmp_path: Path) -> Iterator[Albatross]:
         yield double
 
 
-@pytest.fixture(params=["sockets", "tls"])
+@pytest.fixture(params=WAYS)
 def node(request: pytest.FixtureRequest, tmp_path: Path, albatross: Albatross) -> AlbatrossNode:
-    place = over_sockets(albatross) if request.param == "sockets" else over_tls(albatross)
-    return AlbatrossNode(tmp_path / "node", place)
+    return AlbatrossNode(tmp_path / "node", WAYS[request.param](albatross))
 
 
 @pytest.fixture
@@ -74,12 +73,6 @@ def here(tmp_path: Path, albatross: Albatross) -> AlbatrossNode:
 
 def alive(node: AlbatrossNode) -> list[Instance]:
     return [one for one in node.driver.inspect([NAME])[NAME] if one.alive]
-
-
-def by_hand(node: AlbatrossNode, octets: bytes, **arguments: object) -> None:
-    """What somebody does with albatross-client."""
-    config = UnikernelConfig(networks=(NetworkUse("service", BRIDGE),), image=octets)
-    node.place.client().force_create(node.full, replace(config, **arguments))  # type: ignore[arg-type]
 
 
 def test_a_release_is_started_replaced_and_stopped(node: AlbatrossNode) -> None:
@@ -343,7 +336,7 @@ def test_a_guest_that_albatross_restarts_over_and_over_is_seen(here: AlbatrossNo
 
 def test_another_image_behind_our_back_is_drift(node: AlbatrossNode) -> None:
     node.driver.swap(NAME, None, node.release(1))
-    by_hand(node, program(9))
+    node.create_by_hand(program(9))
     found = alive(node)[0]
     assert found.release == 1 and not found.works and found.altered is not None
     assert "somebody else changed it on albatross" in found.altered and "its image is" in found.altered
@@ -351,7 +344,7 @@ def test_another_image_behind_our_back_is_drift(node: AlbatrossNode) -> None:
 
 def test_another_configuration_behind_our_back_is_drift_and_arguments_are_not_shown(node: AlbatrossNode) -> None:
     node.driver.swap(NAME, None, node.release(1, secret_arguments=("--key=secret",)))
-    by_hand(node, program(1), memory_mib=99, arguments=("--key=changed",))
+    node.create_by_hand(program(1), memory_mib=99, arguments=("--key=changed",))
     altered = alive(node)[0].altered
     assert altered is not None and "its memory: 99 MiB instead of 32 MiB; its arguments are others" in altered
     assert "secret" not in altered and "changed" not in altered.replace("somebody else changed", "")
@@ -362,7 +355,7 @@ def test_what_somebody_else_put_there_can_be_gone_back_to(node: AlbatrossNode) -
     first = node.release(1)
     node.driver.swap(NAME, None, first)
     foreign = program(9)
-    by_hand(node, foreign)
+    node.create_by_hand(foreign)
     node.driver.swap(NAME, first, first)
     assert node.runs() == first.image.sha256
     assert node.store.holds(hashlib.sha256(foreign).hexdigest())
@@ -407,7 +400,7 @@ def test_the_answer_that_albatross_never_gives_is_made_good_by_what_runs(here: A
     until(lambda: "up" in here.driver.console(NAME, 1, 5))
     impatient = AlbatrossNode(here.layout.root, replace(here.place, timeout_s=1.5))
     release = here.release(2)
-    thread = threading.Thread(target=lambda: (time.sleep(0.2), by_hand(here, program(2), memory_mib=32)))
+    thread = threading.Thread(target=lambda: (time.sleep(0.2), here.create_by_hand(program(2), memory_mib=32)))
     thread.start()
     instance = impatient.driver.swap(NAME, None, release)
     thread.join()
@@ -480,7 +473,7 @@ def test_a_request_that_was_never_carried_out_is_not_taken_for_the_new_release(h
 
 def test_what_somebody_else_started_becomes_a_release(node: AlbatrossNode) -> None:
     octets = program(1)
-    by_hand(node, octets, memory_mib=64, arguments=("--ipv4=10.0.0.2/24",), fail_behaviour=FailBehaviour(True))
+    node.create_by_hand(octets, memory_mib=64, arguments=("--ipv4=10.0.0.2/24",), fail_behaviour=FailBehaviour(True))
     assert node.driver.inspect([NAME])[NAME] == ()
     seen = node.driver.discovered(NAME, 1)
     assert seen is not None and not node.store.holds(seen.image.sha256)
@@ -497,7 +490,7 @@ def test_what_somebody_else_started_becomes_a_release(node: AlbatrossNode) -> No
 
 
 def test_restart_codes_that_have_no_word_of_ours_are_no_drift(here: AlbatrossNode) -> None:
-    by_hand(here, program(1), fail_behaviour=FailBehaviour(True, (3, 5)))
+    here.create_by_hand(program(1), fail_behaviour=FailBehaviour(True, (3, 5)))
     here.driver.fetch_image(NAME, 1)
     assert alive(here)[0].works
 

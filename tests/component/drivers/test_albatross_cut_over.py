@@ -19,9 +19,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.c
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.errors import AnswerLost, Refused
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.names import Name
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import (
-    NetworkUse,
     Policy,
-    UnikernelConfig,
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import (
     albatross_creation as driver_module,
@@ -50,10 +48,12 @@ from ansible_collections.unikernel.fleet.tests.support.albatross_node import (
     ENDS,
     LIVES,
     NAME,
+    WAYS,
     AlbatrossNode,
     over_sockets,
     over_tls,
     program,
+    readable_once_created,
 )
 from ansible_collections.unikernel.fleet.tests.support.programs import until
 
@@ -74,10 +74,9 @@ def here(tmp_path: Path, albatross: Albatross) -> AlbatrossNode:
     return AlbatrossNode(tmp_path / "node", over_sockets(albatross))
 
 
-@pytest.fixture(params=["sockets", "tls"])
+@pytest.fixture(params=WAYS)
 def node(request: pytest.FixtureRequest, tmp_path: Path, albatross: Albatross) -> AlbatrossNode:
-    place = over_sockets(albatross) if request.param == "sockets" else over_tls(albatross)
-    return AlbatrossNode(tmp_path / "node", place)
+    return AlbatrossNode(tmp_path / "node", WAYS[request.param](albatross))
 
 
 def release(node: AlbatrossNode, number: int, text: str = LIVES, **configuration: Any) -> Release:
@@ -93,11 +92,6 @@ def running(node: AlbatrossNode) -> dict[str, str]:
 
 def alive(node: AlbatrossNode) -> list[tuple[int, bool]]:
     return [(one.release, one.works) for one in node.driver.inspect([NAME])[NAME] if one.alive]
-
-
-def by_hand(node: AlbatrossNode, octets: bytes, label: str = NAME) -> None:
-    config = UnikernelConfig(networks=(NetworkUse("service", BRIDGE),), image=octets)
-    node.place.client().force_create(node.place.name(label), config)
 
 
 class Watched:
@@ -481,15 +475,7 @@ def test_a_key_that_becomes_readable_in_the_middle_is_told_as_what_it_leaves(
     node = AlbatrossNode(tmp_path / "node", over_tls(albatross))
     first, second = release(node, 1), release(node, 2)
     node.driver.swap(NAME, None, first)
-    key = Path(str(node.place.key))
-    real = Client.create
-
-    def created(*arguments: Any) -> str:
-        said = real(*arguments)
-        key.chmod(0o644)
-        return said
-
-    monkeypatch.setattr(Client, "create", created)
+    key = readable_once_created(node, monkeypatch)
     with pytest.raises(Hindered, match=r"both run now.*what was asked before stays carried out.*chmod 600"):
         node.driver.swap(NAME, first, second)
     key.chmod(0o600)
@@ -582,7 +568,7 @@ def test_somebody_who_starts_the_name_beside_it_is_drift_and_is_put_right(here: 
     here.driver.swap(NAME, first, second)
     here.driver.discard(NAME, 1)
     foreign = program(9)
-    by_hand(here, foreign)
+    here.create_by_hand(foreign)
     found = [one for one in here.driver.inspect([NAME])[NAME] if one.alive]
     assert [(one.release, one.works) for one in found] == [(2, False)]
     assert found[0].altered is not None and ":web runs on albatross" in found[0].altered
@@ -595,7 +581,7 @@ def test_a_change_behind_our_back_is_seen_under_either_label(here: AlbatrossNode
     first, second = release(here, 1), release(here, 2)
     here.driver.swap(NAME, None, first)
     here.driver.swap(NAME, first, second)
-    by_hand(here, program(9), SECOND)
+    here.create_by_hand(program(9), SECOND)
     found: list[Instance] = [one for one in here.driver.inspect([NAME])[NAME] if one.alive]
     assert [one.release for one in found] == [2] and found[0].altered is not None
     assert "its image is" in found[0].altered
@@ -606,7 +592,7 @@ def test_a_change_behind_our_back_is_seen_under_either_label(here: AlbatrossNode
 def test_what_somebody_runs_under_the_second_label_is_drift_before_it_is_destroyed(here: AlbatrossNode) -> None:
     first = release(here, 1)
     here.driver.swap(NAME, None, first)
-    by_hand(here, program(9), SECOND)
+    here.create_by_hand(program(9), SECOND)
     (found,) = here.driver.inspect([NAME])[NAME]
     assert found.altered is not None and SECOND in found.altered
     here.driver.swap(NAME, first, first)
@@ -634,7 +620,7 @@ def test_where_all_that_was_known_is_lost_it_is_adopted_under_its_second_label(h
 def test_a_second_label_is_no_name_for_a_unikernel(tmp_path: Path, albatross: Albatross) -> None:
     node = AlbatrossNode(tmp_path / "node", over_sockets(albatross))
     driver = AlbatrossDriver(node.layout, node.store, Places(node.layout, {SECOND: node.place}))
-    by_hand(node, program(9), SECOND)
+    node.create_by_hand(program(9), SECOND)
     assert driver.discovered(SECOND, 1) is None and driver.fetch_image(SECOND, 1) is None
     with pytest.raises(ReleaseRefused, match="kept for the second label of web; call it otherwise"):
         driver.validate(SECOND, release(node, 1))

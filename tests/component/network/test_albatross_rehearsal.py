@@ -22,7 +22,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.r
     Policy,
     UnikernelConfig,
 )
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome, Verdict
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.codec import encode
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_rehearsal_label import (
     rehearsal_label,
@@ -44,9 +44,9 @@ from ansible_collections.unikernel.fleet.tests.support.albatross_rehearsing impo
     site,
     web_image,
 )
+from ansible_collections.unikernel.fleet.tests.support.guest_answers import asking, serves
 from ansible_collections.unikernel.fleet.tests.support.network_lab import (
     BRIDGE,
-    GUEST_V4,
     NODE_V4,
     Lab,
     ip,
@@ -54,12 +54,10 @@ from ansible_collections.unikernel.fleet.tests.support.network_lab import (
     why_not_here,
 )
 from ansible_collections.unikernel.fleet.tests.support.programs import until
-from ansible_collections.unikernel.fleet.tests.support.requests_without_end import Client
+from ansible_collections.unikernel.fleet.tests.support.trials import AT_ONCE, PASSED
 
 WHY_NOT = why_not_here()
 pytestmark = [pytest.mark.skipif(bool(WHY_NOT), reason=f"a real bridge: {WHY_NOT}")]
-PASS = Verdict(Outcome.PASS, "it answers")
-AT_ONCE = TrialOptions(timeout_s=0.0)
 
 
 @pytest.fixture
@@ -81,19 +79,6 @@ def declare(here: Site, version: str, behaviour: str = "well", options: TrialOpt
 
 def state_of(here: Site) -> State:
     return here.node.node().journal(NAME).read()
-
-
-def asking() -> Client:
-    return Client(GUEST_V4, every_s=0.005, limit_s=0.7)
-
-
-def serves(version: str) -> None:
-    def answered() -> bool:
-        with Client(GUEST_V4, every_s=0.02, limit_s=0.5) as client:
-            time.sleep(0.03)
-        return any(request.body == version.encode() for request in client.requests)
-
-    until(answered)
 
 
 def an_uplink() -> None:
@@ -118,7 +103,7 @@ def test_an_update_is_rehearsed_under_the_addresses_that_are_in_use(here: Site) 
     trial = state_of(here).trial
     assert trial is not None and trial.rehearsal is not None and trial.rehearsal.outcome is Outcome.PASS
     assert {result.outcome for result in trial.rehearsal.results} == {Outcome.PASS}
-    here.node.end_trial(change, PASS)
+    here.node.end_trial(change, PASSED)
     serves("v2")
     assert not here.traces()
 

@@ -37,11 +37,12 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.mem
 from ansible_collections.unikernel.fleet.tests.support import network_lab as lab_support, reflinking
 from ansible_collections.unikernel.fleet.tests.support.disk_program import node_with_disks, writing, written
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
-from ansible_collections.unikernel.fleet.tests.support.network_lab import GUEST_V4, Lab, ip, network_lab
+from ansible_collections.unikernel.fleet.tests.support.guest_answers import asking, serves
+from ansible_collections.unikernel.fleet.tests.support.network_lab import Lab, ip, network_lab
 from ansible_collections.unikernel.fleet.tests.support.programs import end_all_instances, until
 from ansible_collections.unikernel.fleet.tests.support.real_node import AT_ONCE, real_node
 from ansible_collections.unikernel.fleet.tests.support.rehearsing import GATEWAY, SERVICE, declared, rehearsing, traces
-from ansible_collections.unikernel.fleet.tests.support.requests_without_end import Client
+from ansible_collections.unikernel.fleet.tests.support.told_history import told_events
 
 WHY_NOT = lab_support.why_not_here()
 pytestmark = [pytest.mark.skipif(bool(WHY_NOT), reason=f"a real bridge: {WHY_NOT}")]
@@ -71,25 +72,12 @@ def state_of(node: Node) -> State:
     return node.journal(NAME).read()
 
 
-def asking() -> Client:
-    """As in ``test_swaps_on_a_bridge``: the strict limit is the measurement's."""
-    return Client(GUEST_V4, every_s=0.005, limit_s=0.7)
-
-
-def serves(version: str) -> None:
-    def answered() -> bool:
-        with Client(GUEST_V4, every_s=0.02, limit_s=0.5) as client:
-            time.sleep(0.03)
-        return any(request.body == version.encode() for request in client.requests)
-
-    until(answered)
-
-
 def test_a_first_deployment_is_rehearsed_and_then_serves(node: Node, lab: Lab) -> None:
     declare(node, "v1", options=rehearsing())
     serves("v1")
     assert not traces(lab, node, NAME)
-    assert [event for event in _events(node) if event.startswith("rehears")] == ["rehearsing", "rehearsed"]
+    told = [event["what"] for event in told_events(node, NAME)]
+    assert [what for what in told if what.startswith("rehears")] == ["rehearsing", "rehearsed"]
 
 
 def test_an_update_is_rehearsed_under_the_addresses_that_are_in_use(node: Node, lab: Lab) -> None:
@@ -251,10 +239,3 @@ def test_disks_that_cannot_be_copied_in_a_moment_are_not_rehearsed(lab: Lab, tmp
         pytest.skip("this file system can copy by reflink")
     assert "cannot be copied by reflink" in reasons[0] and "'data'" in reasons[0]
     assert [path.name for path in tmp_path.iterdir()] == ["disk"], "nothing is left of the try"
-
-
-def _events(node: Node) -> list[str]:
-    import json
-
-    lines = node.layout.history(NAME).read_text(encoding="utf-8").splitlines()
-    return [json.loads(line)["what"] for line in lines]

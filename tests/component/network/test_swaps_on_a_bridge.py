@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +29,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model impor
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.detached import DetachedSupervisor
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.ports import ports_of
 from ansible_collections.unikernel.fleet.tests.support import network_lab as lab_support
+from ansible_collections.unikernel.fleet.tests.support.guest_answers import answering_version, asking, serves
 from ansible_collections.unikernel.fleet.tests.support.network_lab import (
     BRIDGE,
     GUEST_V4,
@@ -39,7 +39,7 @@ from ansible_collections.unikernel.fleet.tests.support.network_lab import (
     master_of,
     network_lab,
 )
-from ansible_collections.unikernel.fleet.tests.support.programs import end_all_instances, until, write_program
+from ansible_collections.unikernel.fleet.tests.support.programs import end_all_instances, write_program
 from ansible_collections.unikernel.fleet.tests.support.requests_without_end import Client
 from ansible_collections.unikernel.fleet.tests.support.web_program import web_program
 
@@ -91,35 +91,12 @@ def node(lab: Lab, tmp_path: Path) -> Iterator[Node]:
     end_all_instances(tmp_path)
 
 
-def asking() -> Client:
-    """What is lost is lost for a second (TCP asks again no sooner) or is reset; a busy machine is only slow. The strict
-    limit is the measurement's, ``tests/bench``."""
-    return Client(GUEST_V4, every_s=0.005, limit_s=0.7)
-
-
-def version(address: str = GUEST_V4) -> str:
-    """What answers; empty when nothing does."""
-    try:
-        with socket.create_connection((address, 80), timeout=2.0) as sock:
-            sock.sendall(b"GET /version HTTP/1.0\r\n\r\n")
-            said = b""
-            while chunk := sock.recv(4096):
-                said += chunk
-            return said.rpartition(b"\r\n")[2].decode()
-    except OSError:
-        return ""
-
-
-def answers(expected: str, address: str = GUEST_V4) -> None:
-    until(lambda: version(address) == expected)
-
-
 def test_it_comes_with_its_addresses_and_goes_without_a_trace(node: Node, lab: Lab) -> None:
     first = node.release(1)
     node.driver.validate(NAME, first)
     node.swap(None, first)
-    answers("v1")
-    answers("v1", GUEST_V6)
+    serves("v1")
+    serves("v1", GUEST_V6)
     assert node.instances()[1].serving and lab.leftovers()
     node.swap(first, None)
     assert lab.leftovers() == []
@@ -130,14 +107,14 @@ def test_the_first_request_after_a_failed_one_does_not_wait_for_an_arp_retry(nod
         time.sleep(0.2)
         node.swap(None, node.release(1))
         begun = time.monotonic()
-        answers("v1")
+        serves("v1")
     assert time.monotonic() - begun < 0.9
 
 
 def test_a_cut_over_loses_no_request(node: Node) -> None:
     first, second = node.release(1), node.release(2)
     node.swap(None, first)
-    answers("v1")
+    serves("v1")
     with asking() as client:
         time.sleep(0.1)
         node.swap(first, second)
@@ -155,7 +132,7 @@ def test_going_back_to_a_parked_release_is_a_matter_of_ports(node: Node, lab: La
     node.swap(first, second)
     after = node.swap(second, first)
     assert before is not None and after is not None and after.identity == before.identity and after.serving
-    assert version() == "v1" and not node.instances()[2].alive
+    assert answering_version() == "v1" and not node.instances()[2].alive
     node.swap(first, None)
     assert lab.leftovers() == []
 
@@ -165,7 +142,7 @@ def test_stopping_the_parked_one_confirms_the_new_one(node: Node) -> None:
     node.swap(None, first)
     node.swap(first, second)
     node.driver.stop(NAME, 1)
-    assert version() == "v2" and not node.instances()[1].alive
+    assert answering_version() == "v2" and not node.instances()[1].alive
     assert node.port(first) not in lab_support.links()
 
 
@@ -174,7 +151,7 @@ def test_a_new_release_that_is_never_ready_costs_nothing(node: Node, lab: Lab, b
     ready = {**READY, "within": 0.5}
     first, second = node.release(1), node.release(2, behaviour, ready=ready)
     node.swap(None, first)
-    answers("v1")
+    serves("v1")
     before = lab.leftovers()
     with asking() as client, pytest.raises(DriverError, match="did not take over"):
         node.swap(first, second)
@@ -186,9 +163,9 @@ def test_a_new_release_that_is_never_ready_costs_nothing(node: Node, lab: Lab, b
 def test_stop_start_replaces_it_too(node: Node, lab: Lab) -> None:
     first, second = node.release(1), node.release(2, swap=SwapMethod.STOP_START)
     node.swap(None, first)
-    answers("v1")
+    serves("v1")
     node.swap(first, second)
-    answers("v2")
+    serves("v2")
     assert not node.instances()[1].alive and node.port(first) not in lab_support.links()
 
 
@@ -217,7 +194,7 @@ def test_a_deleted_port_is_noticed_and_mended_by_a_new_start(node: Node) -> None
     assert found.alive and not found.works and "was deleted" in str(found.unreachable)
     second = node.swap(None, release)
     assert first is not None and second is not None and second.identity != first.identity
-    answers("v1")
+    serves("v1")
 
 
 def test_a_port_that_was_taken_off_its_bridge_is_put_back(node: Node) -> None:
@@ -227,7 +204,7 @@ def test_a_port_that_was_taken_off_its_bridge_is_put_back(node: Node) -> None:
     assert not node.instances()[1].serving
     second = node.swap(None, release)
     assert first is not None and second is not None and second.identity == first.identity and second.serving
-    answers("v1")
+    serves("v1")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.alb
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.names import ROOT, Name
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import Policy
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.declaration import checks_from
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome, Schedule, Verdict
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Schedule
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.codec import decode
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.albatross_rehearsal_label import (
     is_rehearsal,
@@ -47,11 +47,11 @@ from ansible_collections.unikernel.fleet.tests.support.albatross_node import (
     program,
 )
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import no_waiting_for_disks
+from ansible_collections.unikernel.fleet.tests.support.trials import PASSED
 
 __all__ = ["no_waiting_for_disks"]
 
 QUARANTINE = "br-quarantine"
-PASS = Verdict(Outcome.PASS, "it answers")
 FIRST, SECOND = program(1), program(2)
 SCHEDULE = Schedule(deadline_s=3.0, stable_for_s=0.1, consecutive=2, delays_s=(0.05,), interval_s=0.05)
 OF_ITSELF = checks_from([{"process": {}}, {"console": "is up"}], None)
@@ -125,7 +125,7 @@ def test_over_tls_it_is_judged_by_what_albatross_tells(albatross: Albatross, far
 def test_over_tls_checks_of_its_network_are_refused_beforehand_or_left_to_the_trial(
     albatross: Albatross, far: AlbatrossNode
 ) -> None:
-    far.end_trial(far.declare(FIRST), PASS)
+    far.end_trial(far.declare(FIRST), PASSED)
     since = far.place.client().unikernel(far.full)
     with pytest.raises(ReleaseRefused, match=r"http .*cannot be seen there .*over TLS.*rehearse_inconclusive: proceed"):
         far.declare(SECOND, options=rehearsing(OF_ITS_NETWORK))
@@ -180,7 +180,7 @@ def planned(node: AlbatrossNode, one: Declared) -> Any:
 def test_what_forbids_it_is_in_the_plan_in_check_mode_and_before_anything_is_stopped(
     albatross: Albatross, far: AlbatrossNode, quarantine: Any, given: dict[str, Any], reason: str
 ) -> None:
-    far.end_trial(far.declare(FIRST), PASS)
+    far.end_trial(far.declare(FIRST), PASSED)
     node = AlbatrossNode(far.layout.root, replace(far.place, quarantine_bridge=quarantine))
     since = node.place.client().unikernel(node.full)
     changed = {"arguments": ["--new"], **given}
@@ -201,7 +201,7 @@ def test_what_forbids_it_is_in_the_plan_in_check_mode_and_before_anything_is_sto
 
 def test_block_devices_are_never_shared(albatross: Albatross, here: AlbatrossNode) -> None:
     here.place.client().add_block(here.place.name("data"), 1)
-    here.end_trial(here.declare(FIRST), PASS)
+    here.end_trial(here.declare(FIRST), PASSED)
     entry = planned(here, declared(here, block_devices=[{"name": "storage", "path": "data"}]))
     assert entry.action is PlanAction.UNKNOWN and "share its block devices (storage)" in entry.reason
 
@@ -210,20 +210,20 @@ def test_a_tenants_room_is_seen_in_the_plan(albatross: Albatross, tmp_path: Path
     place = replace(over_sockets(albatross), path="dev", quarantine_bridge=QUARANTINE)
     node = AlbatrossNode(tmp_path / "node", place)
     place.client().add_policy(place.name(None), Policy((0,), 1, 512, (BRIDGE, QUARANTINE), None))
-    node.end_trial(node.declare(FIRST), PASS)
+    node.end_trial(node.declare(FIRST), PASSED)
     entry = planned(node, declared(node, memory_mib=64))
     assert entry.action is PlanAction.UNKNOWN
     assert "the policy of its path allows 1 unikernels, and 1 others run" in entry.reason
 
 
 def test_what_can_be_rehearsed_is_planned_so_and_what_cannot_be_seen_is_said(far: AlbatrossNode) -> None:
-    far.end_trial(far.declare(FIRST), PASS)
+    far.end_trial(far.declare(FIRST), PASSED)
     entry = planned(far, declared(far, memory_mib=64))
     assert entry.action is PlanAction.RECONFIGURE and entry.rehearsed and entry.unseen == ELSEWHERE
 
 
 def test_a_room_of_another_version_is_no_fault_of_the_plan(far: AlbatrossNode) -> None:
-    far.end_trial(far.declare(FIRST), PASS)
+    far.end_trial(far.declare(FIRST), PASSED)
     reports = node_report(far.node())["unikernels"]
     reports[NAME]["rehearsal_room"] = {"rooms": "three"}
     (entry,) = plan([declared(far, memory_mib=64)], {}, {"n1": reports}, {}).entries

@@ -22,11 +22,8 @@ import pytest
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.client import Client
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.errors import AnswerLost, NotSent
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.albatross.records import (
-    NetworkUse,
     Policy,
-    UnikernelConfig,
 )
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome, Verdict
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers import (
     albatross as driver,
     albatross_creation,
@@ -53,17 +50,19 @@ from ansible_collections.unikernel.fleet.tests.support.albatross_node import (
     ENDS,
     ME,
     NAME,
+    WAYS,
     AlbatrossNode,
     over_sockets,
     over_tls,
     program,
+    readable_once_created,
 )
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import Interrupted, no_waiting_for_disks
 from ansible_collections.unikernel.fleet.tests.support.programs import until
+from ansible_collections.unikernel.fleet.tests.support.trials import FAILED, PASSED
 
 __all__ = ["no_waiting_for_disks"]
 
-PASS, FAIL = Verdict(Outcome.PASS, "it answers"), Verdict(Outcome.FAIL, "it does not answer")
 FIRST, SECOND, THIRD = (program(number) for number in (1, 2, 3))
 
 
@@ -73,10 +72,9 @@ def albatross(tmp_path: Path) -> Iterator[Albatross]:
         yield double
 
 
-@pytest.fixture(params=["sockets", "tls"])
+@pytest.fixture(params=WAYS)
 def node(request: pytest.FixtureRequest, tmp_path: Path, albatross: Albatross) -> AlbatrossNode:
-    place = over_sockets(albatross) if request.param == "sockets" else over_tls(albatross)
-    return AlbatrossNode(tmp_path / "node", place)
+    return AlbatrossNode(tmp_path / "node", WAYS[request.param](albatross))
 
 
 @pytest.fixture
@@ -86,13 +84,8 @@ def here(tmp_path: Path, albatross: Albatross) -> AlbatrossNode:
 
 def deployed(node: AlbatrossNode, octets: bytes = FIRST, **configuration: Any) -> str:
     change = node.declare(octets, **configuration)
-    node.end_trial(change, PASS)
+    node.end_trial(change, PASSED)
     return node.image(octets).sha256
-
-
-def by_hand(node: AlbatrossNode, octets: bytes, **arguments: Any) -> None:
-    config = UnikernelConfig(networks=(NetworkUse("service", BRIDGE),), image=octets)
-    node.place.client().force_create(node.full, replace(config, **arguments))
 
 
 def started(node: AlbatrossNode) -> str:
@@ -107,7 +100,7 @@ def test_deploy_update_and_a_broken_build_that_is_rolled_back(node: AlbatrossNod
     second = deployed(node, SECOND)
     assert node.runs() == second
     broken = node.declare(THIRD)
-    node.end_trial(broken, FAIL)
+    node.end_trial(broken, FAILED)
     said = report(node.node(), NAME)
     assert node.runs() == second and said["alive"] and said["drift"] == []
     assert said["last_trial"]["outcome"] == "rolled_back" and len(said["held"]) == 1
@@ -142,7 +135,7 @@ def test_a_restart_during_a_trial_ends_it(here: AlbatrossNode) -> None:
 def test_somebody_who_takes_the_name_during_a_trial_ends_it(here: AlbatrossNode) -> None:
     first = deployed(here)
     here.declare(SECOND)
-    by_hand(here, THIRD)
+    here.create_by_hand(THIRD)
     with locked(here.node(), NAME, ME) as transaction:
         ended = transaction.state.ended
     assert ended is not None and "changed during its trial" in ended.reason and here.runs() == first
@@ -152,7 +145,7 @@ def test_another_configuration_is_another_release_and_goes_back_whole(here: Alba
     deployed(here, memory_mib=32, arguments=["--a"])
     change = here.declare(FIRST, memory_mib=64, arguments=["--b"])
     assert change.changed
-    here.end_trial(change, FAIL)
+    here.end_trial(change, FAILED)
     info = here.place.client().unikernel(here.full)
     assert info is not None and (info.memory_mib, info.arguments) == (32, ("--a",))
 
@@ -161,7 +154,7 @@ def test_stopped_and_absent_and_back(node: AlbatrossNode) -> None:
     first = deployed(node)
     node.declare(wanted="stopped", trial_s=0)
     assert node.runs() is None and report(node.node(), NAME)["drift"] == []
-    node.end_trial(node.declare(), PASS)
+    node.end_trial(node.declare(), PASSED)
     assert node.runs() == first
     node.declare(wanted="absent", trial_s=0)
     assert node.runs() is None
@@ -172,7 +165,7 @@ def test_stopped_and_absent_and_back(node: AlbatrossNode) -> None:
 
 
 def test_what_runs_is_adopted_without_being_stopped(node: AlbatrossNode) -> None:
-    by_hand(node, FIRST, memory_mib=64, arguments=("--ipv4=10.0.0.2/24", "--key=secret"))
+    node.create_by_hand(FIRST, memory_mib=64, arguments=("--ipv4=10.0.0.2/24", "--key=secret"))
     since = started(node)
     seen = report(node.node(), NAME)
     assert seen["release"] is None and seen["adoptable"]["image"]["sha256"] == node.runs()
@@ -185,19 +178,19 @@ def test_what_runs_is_adopted_without_being_stopped(node: AlbatrossNode) -> None
 
 
 def test_what_is_declared_in_other_words_is_adopted_without_being_stopped(here: AlbatrossNode) -> None:
-    by_hand(here, FIRST, arguments=("--ipv4=10.0.0.2/24", "--key=secret"))
+    here.create_by_hand(FIRST, arguments=("--ipv4=10.0.0.2/24", "--key=secret"))
     since = started(here)
     change = here.declare(FIRST, arguments=["--ipv4=10.0.0.2/24"], secret_arguments=["--key=secret"])
     assert change.changed
-    here.end_trial(change, PASS)
+    here.end_trial(change, PASSED)
     said = report(here.node(), NAME)
     assert started(here) == since and said["release"]["number"] == 2 and said["drift"] == []
 
 
 def test_an_update_of_what_was_adopted_can_be_gone_back_from(node: AlbatrossNode) -> None:
-    by_hand(node, FIRST, memory_mib=64)
+    node.create_by_hand(FIRST, memory_mib=64)
     first = node.runs()
-    node.end_trial(node.declare(SECOND), FAIL)
+    node.end_trial(node.declare(SECOND), FAILED)
     info = node.place.client().unikernel(node.full)
     assert info is not None and (info.digest.hex(), info.memory_mib) == (first, 64)
 
@@ -205,7 +198,7 @@ def test_an_update_of_what_was_adopted_can_be_gone_back_from(node: AlbatrossNode
 def test_what_others_started_after_we_removed_ours_is_adopted_and_not_by_a_guard(here: AlbatrossNode) -> None:
     deployed(here)
     here.declare(wanted="absent", trial_s=0)
-    by_hand(here, SECOND)
+    here.create_by_hand(SECOND)
     since = started(here)
     with locked(here.node(), NAME, ME) as transaction:
         assert transaction.state.current is None
@@ -221,7 +214,7 @@ def test_what_others_started_after_we_removed_ours_is_adopted_and_not_by_a_guard
 
 def test_drift_is_shown_is_left_alone_by_guards_and_put_right_by_a_deployment(node: AlbatrossNode) -> None:
     first = deployed(node)
-    by_hand(node, SECOND)
+    node.create_by_hand(SECOND)
     foreign = node.runs()
     said = report(node.node(), NAME)
     assert not said["alive"] and len(said["drift"]) == 1 and "somebody else changed it" in said["drift"][0]
@@ -230,14 +223,14 @@ def test_drift_is_shown_is_left_alone_by_guards_and_put_right_by_a_deployment(no
     assert node.runs() == foreign
     change = node.declare(FIRST)
     assert change.changed
-    node.end_trial(change, PASS)
+    node.end_trial(change, PASSED)
     assert node.runs() == first and report(node.node(), NAME)["drift"] == []
 
 
 def test_what_is_declared_stopped_and_was_started_by_somebody_is_drift(here: AlbatrossNode) -> None:
     deployed(here)
     here.declare(wanted="stopped", trial_s=0)
-    by_hand(here, FIRST)
+    here.create_by_hand(FIRST)
     drift = report(here.node(), NAME)["drift"]
     assert len(drift) == 1 and "somebody else started it again" in drift[0]
     with locked(here.node(), NAME, ME):
@@ -288,7 +281,7 @@ def test_a_server_that_starts_nothing_strands_and_holds_no_build(
     with locked(here.node(), NAME, ME) as transaction:
         transaction.roll_back(None, "it is mended", False)
     assert here.runs() == first
-    here.end_trial(here.declare(SECOND, swap="stop_start"), PASS)
+    here.end_trial(here.declare(SECOND, swap="stop_start"), PASSED)
     assert here.runs() != first
 
 
@@ -314,15 +307,7 @@ def test_a_key_that_becomes_readable_in_the_middle_of_a_change_is_no_mistake_of_
 ) -> None:
     node = AlbatrossNode(tmp_path / "node", over_tls(albatross))
     first = deployed(node, swap="cut_over")
-    key = Path(str(node.place.key))
-    real = Client.create
-
-    def created(*arguments: Any) -> str:
-        said = real(*arguments)
-        key.chmod(0o644)
-        return said
-
-    monkeypatch.setattr(Client, "create", created)
+    key = readable_once_created(node, monkeypatch)
     with pytest.raises(DriverError, match=r"web: trial .* was begun.*chmod 600"):
         node.declare(SECOND, swap="cut_over")
     key.chmod(0o600)
@@ -351,7 +336,7 @@ def test_a_request_that_is_carried_out_after_it_was_given_up_is_told_as_ours(
     drift = report(here.node(), NAME)["drift"]
     assert any("carried out our own request for it late" in one for one in drift), drift
     assert not any("somebody else" in one for one in drift), drift
-    here.end_trial(here.declare(FIRST), PASS)
+    here.end_trial(here.declare(FIRST), PASSED)
     assert here.runs() == first and report(here.node(), NAME)["drift"] == []
 
 
@@ -374,7 +359,7 @@ def test_a_request_whose_asker_was_killed_and_that_is_carried_out_late_is_told_a
     drift = report(here.node(), NAME)["drift"]
     assert any("carried out our own request for it late" in one for one in drift), drift
     assert not any("somebody else" in one for one in drift), drift
-    here.end_trial(here.declare(FIRST), PASS)
+    here.end_trial(here.declare(FIRST), PASSED)
     assert here.runs() == first and report(here.node(), NAME)["drift"] == []
 
 
@@ -390,7 +375,7 @@ def test_what_was_refused_and_is_started_by_somebody_is_not_told_as_ours(
         patched.setattr(Client, "force_create", refused)
         patched.setattr(Records, "discard", lambda *unused: None)  # as where it is killed before that
         here.declare(SECOND)
-    by_hand(here, SECOND)
+    here.create_by_hand(SECOND)
     drift = report(here.node(), NAME)["drift"]
     assert any("somebody else started it again" in one for one in drift), drift
 
@@ -481,7 +466,7 @@ def settled_after(node: AlbatrossNode, before: Any, step: str) -> None:
     assert {one["release"] for one in others if one["release"] > number} <= waited_for, (step, said)
     # And it can go on from there.
     if expected is not None:
-        node.end_trial(node.declare(THIRD), PASS)
+        node.end_trial(node.declare(THIRD), PASSED)
         assert node.runs() == node.image(THIRD).sha256, step
         with locked(node.node(), NAME, ME):  # as its guard sweeps
             assert [one["alive"] for one in report(node.node(), NAME)["instances"]] == [True], step
@@ -511,7 +496,7 @@ def test_a_rollback_may_die_at_any_step(tmp_path: Path) -> None:
     def fail(node: AlbatrossNode, reached: Callable[[str], None]) -> None:
         with locked(node.node(reached), NAME, ME) as transaction:
             assert transaction.state.trial is not None
-            transaction.judge(transaction.state.trial.id, FAIL)
+            transaction.judge(transaction.state.trial.id, FAILED)
 
     assert changes_that_die(tmp_path, prepare, fail) > 8
 
@@ -544,7 +529,7 @@ def test_going_back_from_a_cut_over_may_die_at_any_step(tmp_path: Path) -> None:
     def fail(node: AlbatrossNode, reached: Callable[[str], None]) -> None:
         with locked(node.node(reached), NAME, ME) as transaction:
             assert transaction.state.trial is not None
-            transaction.judge(transaction.state.trial.id, FAIL)
+            transaction.judge(transaction.state.trial.id, FAILED)
 
     assert changes_that_die(tmp_path, prepare, fail) > 10
 
@@ -558,7 +543,7 @@ def test_a_failed_trial_of_a_cut_over_goes_back_the_same_way(node: AlbatrossNode
     first = deployed(node, **given)
     trial = node.declare(SECOND, **given)
     assert labels_that_run(node) == ["web.fleet-2"] and node.runs() == node.image(SECOND).sha256
-    node.end_trial(trial, FAIL)
+    node.end_trial(trial, FAILED)
     assert labels_that_run(node) == [NAME] and node.runs() == first
     third = deployed(node, THIRD, **given)
     said = report(node.node(), NAME)
@@ -611,7 +596,7 @@ def test_a_lost_answer_in_the_middle_of_an_update(
     change = here.declare(SECOND)
     monkeypatch.undo()
     if carried_out:
-        here.end_trial(change, PASS)
+        here.end_trial(change, PASSED)
         assert here.runs() == here.image(SECOND).sha256
     else:
         ended = change.after.ended

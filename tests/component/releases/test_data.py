@@ -17,7 +17,7 @@ from typing import Any, Optional
 
 import pytest
 
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import CheckSpec, Outcome, Verdict
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import CheckSpec, Verdict
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import (
     DriverError,
     FleetError,
@@ -38,16 +38,17 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime imp
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import (
     ME,
     FleetNode,
+    InterruptAt,
     Interrupted,
     no_waiting_for_disks,
 )
+from ansible_collections.unikernel.fleet.tests.support.trials import AT_ONCE, FAILED, PASSED, armed
 
 __all__ = ["no_waiting_for_disks"]
 NAME = "www"
 DISK = {"block_devices": [{"name": "data", "size_mib": 1}]}
 COPY = DataOptions(snapshot=SnapshotMethod.COPY)
-AT_ONCE, ON_TRIAL = TrialOptions(timeout_s=0.0), TrialOptions(timeout_s=60.0, data=COPY)
-PASSED, FAILED = Verdict(Outcome.PASS, "all well"), Verdict(Outcome.FAIL, "web: refused")
+ON_TRIAL = TrialOptions(timeout_s=60.0, data=COPY)
 HOOK = """#!/bin/sh
 # take, restore or remove; DISK; LABEL
 echo "$1" >> "$(dirname "$0")/called"
@@ -57,10 +58,6 @@ restore) cp "$2.$3" "$2" ;;
 remove) rm -f "$2.$3" ;;
 esac
 """
-
-
-def armed(name: str, trial: str, checks: Sequence[CheckSpec]) -> None:
-    """A guard that is there and never does anything."""
 
 
 @pytest.fixture
@@ -346,17 +343,6 @@ def test_disks_outlive_their_unikernel_unless_they_are_to_go(fleet: FleetNode, t
 
 
 # --- interrupted anywhere ------------------------------------------------------------------------------
-
-
-class InterruptAt:
-    def __init__(self, number: int = -1) -> None:
-        self.number = number
-        self.steps: list[str] = []
-
-    def __call__(self, step: str) -> None:
-        self.steps.append(step)
-        if len(self.steps) - 1 == self.number:
-            raise Interrupted(step)
 
 
 def update(fleet: FleetNode) -> Callable[[Transaction], object]:

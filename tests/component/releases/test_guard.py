@@ -16,7 +16,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -31,7 +31,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors impo
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.layout import NodeLayout
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard, guard_install
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.guard_install import arm
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase, State
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import TrialOptions, locked
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.waiting import (
     Standing,
@@ -45,13 +45,13 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.pro
 )
 from ansible_collections.unikernel.fleet.tests.support import programs
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
+from ansible_collections.unikernel.fleet.tests.support.guarded import Guarded, kill_guards, with_its_guards
 from ansible_collections.unikernel.fleet.tests.support.real_node import (
     AT_ONCE,
     NAME,
     answer_of,
     answering,
     declared,
-    free_port,
     processes_of,
     real_node,
     says,
@@ -62,24 +62,16 @@ from ansible_collections.unikernel.fleet.tests.support.real_node import (
 LIBRARY = "ansible_collections/unikernel/fleet/plugins/module_utils/_fleet"
 
 
-class Guarded:
-    """A unikernel on this machine, guarded by real guards."""
+class Trials(Guarded):
+    """One whose changes are trials that can be waited for, or die in the middle."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.port = free_port()
-        self.node = real_node(root)
-        self.layout = self.node.layout
-
-    def declare(self, program: str, options: TrialOptions, guarded: bool = True, **configuration: Any) -> str:
-        declaration = declared(self.node, program, self.port, **configuration)
-        with locked(self.node, NAME, ME) as transaction:
-            change = transaction.declare(declaration, options, functools.partial(arm, self.layout) if guarded else None)
-        assert change.trial is not None
-        return change.trial
+    def begin(self, program: str, options: TrialOptions, **configuration: Any) -> str:
+        trial = self.declare(program, options, **configuration).trial
+        assert trial is not None
+        return trial
 
     def declare_and_die(self, program: str, options: TrialOptions, at: str) -> None:
-        """The same in a process of its own, which is killed at that step."""
+        """In a process of its own, which is killed at that step."""
         declaration = declared(self.node, program, self.port)
         pid = os.fork()
         if pid == 0:
@@ -93,38 +85,26 @@ class Guarded:
             os._exit(0)
         assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
 
-    def state(self) -> State:
-        return self.node.journal(NAME).read()
-
     def waited(self, trial: str) -> TrialReport:
         return wait_for_verdict(self.node, NAME, trial, ME)
 
-    def guards(self) -> list[int]:
-        return [pid for pid, line in processes_of(self.root).items() if ".pyz" in line]
 
-    def answers(self, expected: Optional[str], within_s: float = 3.0) -> bool:
-        return within(within_s, lambda: answer_of(self.port) == expected)
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Trials]:
+    with with_its_guards(tmp_path):
+        yield Trials(tmp_path)
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[Guarded]:
-    fixture = Guarded(tmp_path)
-    yield fixture
-    for pid in fixture.guards():
-        os.kill(pid, signal.SIGKILL)
-    programs.end_all_instances(tmp_path)
-
-
-@pytest.fixture
-def running(guarded: Guarded) -> Guarded:
+def running(guarded: Trials) -> Trials:
     """Version one runs."""
     guarded.declare(answering("one"), AT_ONCE)
     assert guarded.answers("one default")
     return guarded
 
 
-def test_a_release_that_answers_is_found_good_and_can_be_confirmed(running: Guarded) -> None:
-    trial = running.declare(answering("two"), trial_options(says(running.port, "^two"), {"process": {}}))
+def test_a_release_that_answers_is_found_good_and_can_be_confirmed(running: Trials) -> None:
+    trial = running.begin(answering("two"), trial_options(says(running.port, "^two"), {"process": {}}))
     assert running.waited(trial).standing is Standing.PASSED
     with locked(running.node, NAME, ME) as transaction:
         assert transaction.confirm(trial)
@@ -132,8 +112,8 @@ def test_a_release_that_answers_is_found_good_and_can_be_confirmed(running: Guar
     assert within(2.0, lambda: not running.guards()), "its work is done"
 
 
-def test_a_release_that_does_not_answer_is_rolled_back_by_the_guard_alone(running: Guarded) -> None:
-    trial = running.declare(answering("bad"), trial_options(says(running.port, "^two"), deadline_s=0.2))
+def test_a_release_that_does_not_answer_is_rolled_back_by_the_guard_alone(running: Trials) -> None:
+    trial = running.begin(answering("bad"), trial_options(says(running.port, "^two"), deadline_s=0.2))
     assert within(5.0, lambda: running.state().phase is Phase.STABLE)
     assert running.answers("one default")
     state = running.state()
@@ -155,9 +135,9 @@ def test_a_release_that_does_not_answer_is_rolled_back_by_the_guard_alone(runnin
     ids=["ends well", "ends badly", "crashes", "ends well at once", "crashes at once"],
 )
 def test_a_candidate_that_ends_during_its_trial_is_rolled_back_at_once(
-    running: Guarded, program: str, meaning: str
+    running: Trials, program: str, meaning: str
 ) -> None:
-    trial = running.declare(program, trial_options({"process": {}}, deadline_s=10.0), restart="always")
+    trial = running.begin(program, trial_options({"process": {}}, deadline_s=10.0), restart="always")
     report = running.waited(trial)
     assert report.standing in (Standing.ROLLED_BACK, Standing.PASSED)
     assert within(3.0, lambda: running.state().phase is Phase.STABLE)
@@ -166,8 +146,8 @@ def test_a_candidate_that_ends_during_its_trial_is_rolled_back_at_once(
     assert running.answers("one default")
 
 
-def test_a_good_release_that_nobody_confirms_goes_at_its_deadline(running: Guarded) -> None:
-    trial = running.declare(answering("two"), trial_options(says(running.port, "^two"), timeout_s=1.0))
+def test_a_good_release_that_nobody_confirms_goes_at_its_deadline(running: Trials) -> None:
+    trial = running.begin(answering("two"), trial_options(says(running.port, "^two"), timeout_s=1.0))
     assert running.waited(trial).standing is Standing.PASSED
     assert within(3.0, lambda: running.state().phase is Phase.STABLE)
     assert running.answers("one default")
@@ -178,14 +158,14 @@ def test_a_good_release_that_nobody_confirms_goes_at_its_deadline(running: Guard
 
 
 @pytest.mark.parametrize("step", ["before writing swapping", "before the swap", "2: before its start", "2: started"])
-def test_a_module_that_is_killed_in_the_middle_is_put_right_by_the_guard(running: Guarded, step: str) -> None:
+def test_a_module_that_is_killed_in_the_middle_is_put_right_by_the_guard(running: Trials, step: str) -> None:
     running.declare_and_die(answering("two"), trial_options(says(running.port, "^two")), step)
     assert within(5.0, lambda: not running.guards())
     assert running.state().phase is Phase.STABLE
     assert running.answers("one default")
 
 
-def test_what_nobody_restarts_any_more_is_started_by_the_next_sweep(guarded: Guarded) -> None:
+def test_what_nobody_restarts_any_more_is_started_by_the_next_sweep(guarded: Trials) -> None:
     guarded.declare(answering("one"), AT_ONCE, restart="always")
     assert guarded.answers("one default")
     (run,) = guarded.layout.unikernel(NAME).glob("instances/*/run.json")
@@ -197,10 +177,9 @@ def test_what_nobody_restarts_any_more_is_started_by_the_next_sweep(guarded: Gua
     assert guarded.answers("one default")
 
 
-def test_what_a_killed_guard_leaves_is_settled_by_the_next_run(running: Guarded) -> None:
+def test_what_a_killed_guard_leaves_is_settled_by_the_next_run(running: Trials) -> None:
     running.declare(answering("two"), trial_options(says(running.port, "^two"), timeout_s=0.7))
-    for pid in running.guards():
-        os.kill(pid, signal.SIGKILL)
+    kill_guards(running.root)
     with pytest.raises(Busy, match=r"a trial .* is open"):
         running.declare(answering("three"), AT_ONCE)
     trial = running.state().trial
@@ -210,18 +189,17 @@ def test_what_a_killed_guard_leaves_is_settled_by_the_next_run(running: Guarded)
     assert running.answers("three default")
 
 
-def test_whoever_waits_for_the_verdict_of_a_killed_guard_gets_one(running: Guarded) -> None:
-    trial = running.declare(answering("two"), trial_options(says(running.port, "^never"), timeout_s=0.7))
-    for pid in running.guards():
-        os.kill(pid, signal.SIGKILL)
+def test_whoever_waits_for_the_verdict_of_a_killed_guard_gets_one(running: Trials) -> None:
+    trial = running.begin(answering("two"), trial_options(says(running.port, "^never"), timeout_s=0.7))
+    kill_guards(running.root)
     report = running.waited(trial)
     assert report.standing is Standing.ROLLED_BACK and "no verdict was reached" in report.reason
     assert running.answers("one default")
 
 
-def test_a_trial_has_one_guard_however_often_it_is_asked_for(running: Guarded) -> None:
+def test_a_trial_has_one_guard_however_often_it_is_asked_for(running: Trials) -> None:
     checks = checks_from([says(running.port, "^never")], None)
-    trial = running.declare(answering("bad"), trial_options(says(running.port, "^never"), deadline_s=1.0))
+    trial = running.begin(answering("bad"), trial_options(says(running.port, "^never"), deadline_s=1.0))
     with pytest.raises(DriverError, match="has a guard already"):
         arm(running.layout, NAME, trial, checks)
     assert running.waited(trial).standing is Standing.ROLLED_BACK
@@ -229,14 +207,14 @@ def test_a_trial_has_one_guard_however_often_it_is_asked_for(running: Guarded) -
     assert within(2.0, lambda: not running.guards())
 
 
-def test_a_guard_without_a_trial_ends_by_itself(running: Guarded) -> None:
+def test_a_guard_without_a_trial_ends_by_itself(running: Trials) -> None:
     arm(running.layout, NAME, "no-such-trial", ())
     assert within(3.0, lambda: not running.guards())
     assert running.layout.guard_log(NAME).read_text(encoding="utf-8") == ""
 
 
 def test_a_check_that_cannot_be_made_on_the_node_forbids_the_change(
-    running: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    running: Trials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bare = programs.write_program(tmp_path / "python", f'{programs.SHELL}exec {sys.executable} -S "$@"\n')
     monkeypatch.setattr(guard_install.sys, "executable", str(bare))
@@ -247,25 +225,25 @@ def test_a_check_that_cannot_be_made_on_the_node_forbids_the_change(
     assert answer_of(running.port) == "one default"
 
 
-def test_a_check_of_an_unknown_kind_forbids_the_change(running: Guarded) -> None:
+def test_a_check_of_an_unknown_kind_forbids_the_change(running: Trials) -> None:
     with pytest.raises(DriverError, match="no check of the kind 'telepathy'"):
         arm(running.layout, NAME, "t1", [CheckSpec("telepathy", "t")])
 
 
-def test_a_second_run_is_refused_while_the_first_one_works(running: Guarded) -> None:
+def test_a_second_run_is_refused_while_the_first_one_works(running: Trials) -> None:
     second = locked(running.node, NAME, ME, wait_s=0.05)
     with locked(running.node, NAME, ME), pytest.raises(Busy, match=r"is being changed by the test \(process \d+\)"):
         second.__enter__()
 
 
-def test_the_guard_is_private_and_the_same_code_is_installed_once(guarded: Guarded) -> None:
+def test_the_guard_is_private_and_the_same_code_is_installed_once(guarded: Trials) -> None:
     first = guard_install.install(guarded.layout)
     assert guard_install.install(guarded.layout) == first
     assert stat.S_IMODE(first.stat().st_mode) == 0o700
     assert [path.name for path in guarded.layout.guards.iterdir()] == [first.name]
 
 
-def test_the_guard_installs_itself_from_the_archive_that_ansible_sends(guarded: Guarded, tmp_path: Path) -> None:
+def test_the_guard_installs_itself_from_the_archive_that_ansible_sends(guarded: Trials, tmp_path: Path) -> None:
     archive = tmp_path / "payload.zip"
     with zipfile.ZipFile(archive, "w") as payload:
         for package in Path(LIBRARY).parents:
@@ -292,7 +270,7 @@ def test_the_guard_installs_itself_from_the_archive_that_ansible_sends(guarded: 
     assert (swept.stdout, swept.stderr) == ("", "")
 
 
-def test_a_sweep_settles_all_that_it_can_and_tells_what_it_cannot(running: Guarded) -> None:
+def test_a_sweep_settles_all_that_it_can_and_tells_what_it_cannot(running: Trials) -> None:
     broken = running.layout.unikernel("broken")
     broken.mkdir()
     (broken / "state.json").write_text("{", encoding="utf-8")

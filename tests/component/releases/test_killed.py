@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.unikernel.fleet.tests.support.faults import Fault, cases_of
+from ansible_collections.unikernel.fleet.tests.support.fault_cases import cases_of
+from ansible_collections.unikernel.fleet.tests.support.interruption import Fault
+from ansible_collections.unikernel.fleet.tests.support.unix_ground import interrupted_on_unix
 
 
 @pytest.mark.parametrize(
@@ -18,5 +21,6 @@ from ansible_collections.unikernel.fleet.tests.support.faults import Fault, case
     [("first deployment", Fault.MODULE_KILLED), ("update", Fault.MODULE_KILLED), ("update", Fault.GUARD_KILLED)],
 )
 def test_a_killed_change_leaves_exactly_the_old_or_the_new_release(scenario: str, fault: Fault, tmp_path: Path) -> None:
-    for case in cases_of(scenario, fault, tmp_path, every=4):
+    at = functools.partial(interrupted_on_unix, tmp_path, scenario, fault)
+    for case in cases_of(at, every=4):
         assert not case.lost and not case.leftovers, case

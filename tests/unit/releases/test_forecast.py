@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
 import pytest
 
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import CheckSpec, Outcome, Verdict
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome, Verdict
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.model import Release
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.forecast import forecast
@@ -32,18 +32,13 @@ from ansible_collections.unikernel.fleet.tests.support.fleet_node import (
     Interrupted,
     no_waiting_for_disks,
 )
+from ansible_collections.unikernel.fleet.tests.support.trials import AT_ONCE, ON_TRIAL, armed
 
 __all__ = ["no_waiting_for_disks"]
 NAME = "www"
-AT_ONCE = TrialOptions(timeout_s=0.0)
-ON_TRIAL = TrialOptions(timeout_s=60.0)
 ANOTHER = Holder(who="another", run="run-2")
 
 Call = Callable[[Transaction, FleetNode], Any]
-
-
-def armed(name: str, trial: str, checks: Sequence[CheckSpec]) -> None:
-    """A guard that is there and never does anything."""
 
 
 def declaring(content: Optional[str], options: TrialOptions = AT_ONCE, **given: Any) -> Call:

@@ -7,10 +7,9 @@ history. Once with the machine going on, once with a power cut."""
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -20,8 +19,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.declaration import checks_from
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import (
-    CheckSpec,
-    Outcome,
     Schedule,
     Verdict,
 )
@@ -38,18 +35,15 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.tr
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import (
     ME,
     FleetNode,
+    InterruptAt,
     Interrupted,
     no_waiting_for_disks,
 )
+from ansible_collections.unikernel.fleet.tests.support.told_history import each_told_once
+from ansible_collections.unikernel.fleet.tests.support.trials import AT_ONCE, FAILED, ON_TRIAL, PASSED, armed
 
 __all__ = ["no_waiting_for_disks"]
 NAME = "www"
-ON_TRIAL, AT_ONCE = TrialOptions(timeout_s=60.0), TrialOptions(timeout_s=0.0)
-PASSED, FAILED = Verdict(Outcome.PASS, "all well"), Verdict(Outcome.FAIL, "web: refused")
-
-
-def armed(name: str, trial: str, checks: Sequence[CheckSpec]) -> None:
-    """A guard that is there and never does anything."""
 
 
 def with_lock(fleet: FleetNode, work: Callable[[Transaction], Any], reached: Callable[[str], None]) -> Any:
@@ -59,19 +53,6 @@ def with_lock(fleet: FleetNode, work: Callable[[Transaction], Any], reached: Cal
 
 def nothing(step: str) -> None:
     """No interruption."""
-
-
-@dataclass
-class InterruptAt:
-    """Raises at the step of that number, and remembers the steps."""
-
-    number: int = -1
-    steps: list[str] = field(default_factory=list)
-
-    def __call__(self, step: str) -> None:
-        self.steps.append(step)
-        if len(self.steps) - 1 == self.number:
-            raise Interrupted(step)
 
 
 # --- what is interrupted ----------------------------------------------------------------------------
@@ -233,12 +214,7 @@ def steps_of(scenario: Callable[[FleetNode], Callable[[Transaction], Any]], fold
 
 
 def history_of(fleet: FleetNode) -> list[dict[str, Any]]:
-    path = fleet.layout.history(NAME)
-    if not path.exists():
-        return []
-    events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    assert [event["seq"] for event in events] == list(range(1, len(events) + 1)), "an event is lost or told twice"
-    return events
+    return each_told_once(fleet.node(), NAME)
 
 
 def assert_at_rest(fleet: FleetNode, state: State) -> None:

@@ -18,7 +18,6 @@ from hypothesis import example, given, settings, strategies as st
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter import options
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.declared import declaration_of
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.unikernel import declaration_from
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import Outcome, Verdict
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.codec import encode
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import Held
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.forecast import forecast
@@ -40,11 +39,10 @@ from ansible_collections.unikernel.fleet.tests.support.fleet_node import (
     FleetNode,
     no_waiting_for_disks,
 )
+from ansible_collections.unikernel.fleet.tests.support.trials import AT_ONCE, FAILED, armed
 
 __all__ = ["no_waiting_for_disks"]
 NAME, NODE = "www", "dom0"
-AT_ONCE = TrialOptions(timeout_s=0.0)
-FAILED = Verdict(Outcome.FAIL, "web: refused")
 EVERY_OPTION = tuple(option.name for option in (*options.CONFIGURATION, *options.IMAGE))
 
 
@@ -73,7 +71,7 @@ def deploy(fleet: FleetNode, content: Optional[str], trial: TrialOptions = AT_ON
         image = {"sha256": fleet.image(content).sha256, "size": fleet.image(content).size}
     declaration = declaration_from(parameters(**image, **given))
     with locked(fleet.node(), NAME, ME, 0.0) as transaction:
-        return transaction.declare(declaration, trial, lambda name, trial, checks: None).trial
+        return transaction.declare(declaration, trial, armed).trial
 
 
 def reports(fleet: FleetNode) -> dict[str, dict[str, Any]]:

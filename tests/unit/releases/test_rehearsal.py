@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
@@ -18,7 +17,6 @@ from hypothesis import given, strategies as st
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.declaration import checks_from
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.checks.model import (
     CheckResult,
-    CheckSpec,
     Outcome,
     Schedule,
     Verdict,
@@ -41,20 +39,16 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.tr
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.waiting import Standing, standing
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME, FleetNode, no_waiting_for_disks
+from ansible_collections.unikernel.fleet.tests.support.trials import AT_ONCE, armed
 
 __all__ = ["no_waiting_for_disks"]
 NAME = "www"
-AT_ONCE = TrialOptions(timeout_s=0.0)
 REHEARSED = TrialOptions(
     timeout_s=60.0,
     rehearse=True,
     checks=checks_from([{"process": {}}, {"console": {"must_match": "well", "must_not_match": "panic"}}], None),
     schedule=Schedule(deadline_s=0.3, stable_for_s=0.0, consecutive=1, delays_s=(0.01,), interval_s=0.01),
 )
-
-
-def armed(name: str, trial: str, checks: Sequence[CheckSpec]) -> None:
-    """A guard that is there and never does anything."""
 
 
 @pytest.fixture

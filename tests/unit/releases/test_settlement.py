@@ -44,6 +44,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.st
     State,
     Trial,
 )
+from ansible_collections.unikernel.fleet.tests.support.trials import FAILED, PASSED
 
 ORIGIN, CANDIDATE, STRANGER = 1, 2, 9
 BOOT, OTHER_BOOT = "boot-1", "boot-2"
@@ -375,7 +376,6 @@ def test_a_candidate_that_lost_its_bridge_is_reverted_and_not_held() -> None:
 
 CANDIDATE_LIVES = (Instance("www", CANDIDATE, True, "first"),)
 CANDIDATE_ENDED = (Instance("www", CANDIDATE, False, "first", exit=Exit(status=3, meaning="exited with status 3")),)
-PASSED, FAILED = Verdict(Outcome.PASS, "all well"), Verdict(Outcome.FAIL, "web: refused")
 EARLY, LATE, BOOTED = Now(1.0, BOOT), Now(DEADLINE_S, BOOT), Now(1.0, OTHER_BOOT)
 
 

@@ -46,18 +46,14 @@ from ansible_collections.unikernel.fleet.tests.support.fleet_node import (
     FleetNode,
     no_waiting_for_disks,
 )
+from ansible_collections.unikernel.fleet.tests.support.told_history import each_told_once
+from ansible_collections.unikernel.fleet.tests.support.trials import AT_ONCE, ON_TRIAL, armed
 
 __all__ = ["no_waiting_for_disks"]
 NAME = "www"
 PASSED = Verdict(Outcome.PASS, "all well", results=(CheckResult("web", "http", True, Outcome.PASS),))
 FAILED = Verdict(Outcome.FAIL, "web: refused", results=(CheckResult("web", "http", True, Outcome.FAIL),))
-ON_TRIAL = TrialOptions(timeout_s=60.0)
-AT_ONCE = TrialOptions(timeout_s=0.0)
 ANOTHER = Holder(who="another", run="run-2")
-
-
-def armed(name: str, trial: str, checks: Sequence[CheckSpec]) -> None:
-    """A guard that is there and never does anything."""
 
 
 @pytest.fixture
@@ -114,10 +110,7 @@ def state_of(fleet: FleetNode) -> State:
 
 
 def history_of(fleet: FleetNode) -> list[str]:
-    lines = fleet.layout.history(NAME).read_text(encoding="utf-8").splitlines()
-    events = [json.loads(line) for line in lines]
-    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
-    return [event["what"] for event in events]
+    return [event["what"] for event in each_told_once(fleet.node(), NAME)]
 
 
 # --- the straight way -------------------------------------------------------------------------------

@@ -28,7 +28,9 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.sources.pro
     SourceOptions,
     VersionChange,
 )
-from ansible_collections.unikernel.fleet.tests.support.builder_web import Artifact, BuilderWebDouble, captured
+from ansible_collections.unikernel.fleet.tests.support.builder_web import BuilderWebDouble
+from ansible_collections.unikernel.fleet.tests.support.builder_web_parts.builds import Artifact
+from ansible_collections.unikernel.fleet.tests.support.builder_web_parts.captured import captured
 from ansible_collections.unikernel.fleet.tests.support.builder_web_recorded import (
     V1,
     V2,

@@ -20,12 +20,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.unikernel.fleet.tests.support import builder_web
-from ansible_collections.unikernel.fleet.tests.support.builder_web import (
-    CAPTURES,
-    BuilderWebDouble,
-    captured,
-    full_build,
-)
+from ansible_collections.unikernel.fleet.tests.support.builder_web import BuilderWebDouble
+from ansible_collections.unikernel.fleet.tests.support.builder_web_parts.captured import CAPTURES, captured
+from ansible_collections.unikernel.fleet.tests.support.builder_web_parts.full_build import full_build
 from ansible_collections.unikernel.fleet.tests.support.builder_web_recorded import build_id, fill
 
 NOT_HTTP1 = "118-http2-prior.txt"
