@@ -22,7 +22,6 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.drivers.alb
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import FleetError
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases import guard
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.waiter import enter_network_namespace
 from ansible_collections.unikernel.fleet.tests.support.albatross_ground import failing_around_requests
 from ansible_collections.unikernel.fleet.tests.support.albatross_node import NAME, AlbatrossNode
 from ansible_collections.unikernel.fleet.tests.support.albatross_rehearsing import (
@@ -35,7 +34,7 @@ from ansible_collections.unikernel.fleet.tests.support.albatross_rehearsing impo
 from ansible_collections.unikernel.fleet.tests.support.fault_cases import Case, all_survived, cases_of
 from ansible_collections.unikernel.fleet.tests.support.guest_answers import answering_version
 from ansible_collections.unikernel.fleet.tests.support.interruption import Failing, Fault, interrupted
-from ansible_collections.unikernel.fleet.tests.support.network_lab import Holder, network_lab, why_not_here
+from ansible_collections.unikernel.fleet.tests.support.network_lab import network_lab, why_not_here
 from ansible_collections.unikernel.fleet.tests.support.real_node import AT_ONCE, within
 
 WHY_NOT = why_not_here()
@@ -43,9 +42,8 @@ pytestmark = [pytest.mark.skipif(bool(WHY_NOT), reason=f"a real bridge: {WHY_NOT
 BEHAVIOURS = {"a good build": "well", "a broken build": "crash"}
 
 
-def _module(failing: Failing, root: Path, place: Place, holder: int, behaviour: str) -> None:
+def _module(failing: Failing, root: Path, place: Place, behaviour: str) -> None:
     """A change from its rehearsal to its confirmation, in the lab's network."""
-    enter_network_namespace(f"/proc/{holder}/ns/net")
     failing_around_requests(failing)
     for name in ("look_onto", "look_away"):
         failing.around(albatross_rehearsals, name)
@@ -60,9 +58,7 @@ def _interrupted(here: Site, what: str, fault: Fault, number: int) -> tuple[bool
     here.node.declare(web_image("v1"), options=AT_ONCE, **GIVEN)
     before = here.node.place.client().unikernel(here.node.full)
     assert before is not None
-    holder = Holder()
-    hit = interrupted(_module, fault, number, here.node.layout.root, here.node.place, holder.pid, BEHAVIOURS[what])
-    holder.end()
+    hit = interrupted(_module, fault, number, here.node.layout.root, here.node.place, BEHAVIOURS[what])
     return hit, _judged(here, what, fault, number, before.started)
 
 

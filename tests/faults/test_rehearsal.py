@@ -22,12 +22,11 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases im
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.node import Node
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.state import Phase
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.releases.transaction import locked
-from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.waiter import enter_network_namespace
 from ansible_collections.unikernel.fleet.tests.support.fault_cases import Case, all_survived, cases_of
 from ansible_collections.unikernel.fleet.tests.support.fleet_node import ME
 from ansible_collections.unikernel.fleet.tests.support.guest_answers import answering_version
 from ansible_collections.unikernel.fleet.tests.support.interruption import Failing, Fault, interrupted
-from ansible_collections.unikernel.fleet.tests.support.network_lab import Holder, Lab, network_lab, why_not_here
+from ansible_collections.unikernel.fleet.tests.support.network_lab import Lab, network_lab, why_not_here
 from ansible_collections.unikernel.fleet.tests.support.real_node import AT_ONCE, real_node, within
 from ansible_collections.unikernel.fleet.tests.support.rehearsing import declared, rehearsing, traces
 from ansible_collections.unikernel.fleet.tests.support.told_history import gaps_in_history
@@ -44,9 +43,8 @@ def _deploy(node: Node) -> None:
         transaction.declare(declared(node, "v1"), AT_ONCE, None)
 
 
-def _module(failing: Failing, root: Path, holder: int, behaviour: str) -> None:
-    """A change from its rehearsal to its confirmation, in the lab's network."""
-    enter_network_namespace(f"/proc/{holder}/ns/net")
+def _module(failing: Failing, root: Path, behaviour: str) -> None:
+    """A change from its rehearsal to its confirmation."""
     failing.enabled = True
     with suppress(FleetError), locked(real_node(root, failing), NAME, ME) as transaction:
         transaction.declare(declared(real_node(root), "v2", behaviour), rehearsing(deadline_s=2.0), None)
@@ -56,9 +54,7 @@ def _interrupted(lab: Lab, root: Path, what: str, fault: Fault, number: int) -> 
     node = real_node(root)
     _deploy(node)
     before = {instance.release: instance.identity for instance in node.inspect(node.journal(NAME).read())}
-    holder = Holder()
-    hit = interrupted(_module, fault, number, root, holder.pid, BEHAVIOURS[what])
-    holder.end()
+    hit = interrupted(_module, fault, number, root, BEHAVIOURS[what])
     return hit, _judged(lab, node, root, what, fault, number, before)
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import DriverError
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.runtime.waiter import enter_network_namespace
 
 WORK_S = 60.0
 _HIT, _NOT_HIT = 17, 18
@@ -67,9 +69,12 @@ class Failing:
 def interrupted(work: Callable[..., None], fault: Fault, number: int, *arguments: Any) -> bool:
     """Whether the work came as far as the step of that number; it enables what fails when its steps begin.
 
-    ``work``: a function of a module, which is called with a :class:`Failing` and these arguments.
+    ``work``: a function of a module, which is called with a :class:`Failing` and these arguments, in another process
+    but in this thread's network.
     """
-    process = _PROCESSES.Process(target=_carried_out, args=(work, fault, number, *arguments))
+    # The server that forks stays where it was first asked for: perhaps in the network of a lab that is no more.
+    network = f"/proc/{os.getpid()}/task/{threading.get_native_id()}/ns/net"
+    process = _PROCESSES.Process(target=_carried_out, args=(network, work, fault, number, *arguments))
     process.start()
     process.join(WORK_S)
     status = process.exitcode
@@ -79,7 +84,9 @@ def interrupted(work: Callable[..., None], fault: Fault, number: int, *arguments
     return status != _NOT_HIT
 
 
-def _carried_out(work: Callable[..., None], fault: Fault, number: int, *arguments: Any) -> None:
+def _carried_out(network: str, work: Callable[..., None], fault: Fault, number: int, *arguments: Any) -> None:
+    if os.readlink(network) != os.readlink("/proc/thread-self/ns/net"):
+        enter_network_namespace(network)
     failing = Failing(fault, number)
     work(failing, *arguments)
     os._exit(_HIT if failing.was_hit else _NOT_HIT)

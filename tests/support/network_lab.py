@@ -91,23 +91,6 @@ class Lab:
         return sorted((set(links()) - self._links) | (namespaces() & self._ours))
 
 
-class Holder:
-    """A process in this thread's network namespace, by whose number others find that."""
-
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.close(self._write)
-            os.read(self._read, 1)
-            os._exit(0)
-        os.close(self._read)
-
-    def end(self) -> None:
-        os.close(self._write)
-        os.waitpid(self.pid, 0)
-
-
 @contextmanager
 def network_lab(bridge_options: Sequence[str] = ()) -> Iterator[Lab]:
     """This thread, and all that it starts, inside a namespace with a bridge; everything is removed afterwards."""
