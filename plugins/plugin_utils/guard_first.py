@@ -18,6 +18,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.ask
 )
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.hiding import secrets_of
 from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.options import Option, specs
+from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.errors import MissingLibrary
 
 
 class GuardFirstAction(ActionBase):
@@ -32,6 +33,7 @@ class GuardFirstAction(ActionBase):
 
     def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
+        self._task.args = without_vault(self._task.args)
         _unused, parameters = self.validate_argument_spec(specs(self.arguments), required_if=self.required_if)
         return self.carried_out(parameters, task_vars)
 
@@ -63,5 +65,18 @@ class GuardFirstAction(ActionBase):
             return None
         command = f"{self._compute_environment_string()} {asked.command}".strip()
         said = self._low_level_execute_command(command, in_data=asked.given)
-        result = question.result_from(said["rc"], said["stdout"])
-        return None if result is None else dict(remove_values(result, secrets_of(parameters, self.arguments)))
+        result = question.result_from(said["rc"], said["stdout"], said.get("stderr", ""))
+        # Its Python is that of who installed it; the one that this task names may have what is missing.
+        if result is None or result.get("error") == MissingLibrary.__name__:
+            return None
+        return dict(remove_values(result, secrets_of(parameters, self.arguments)))
+
+
+def without_vault(value: Any) -> Any:
+    """The same with what a vault hides as plain text: before ansible-core 2.19 it comes as objects, which no option is
+    a type of."""
+    if getattr(value, "__ENCRYPTED__", False):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: without_vault(item) for key, item in value.items()}
+    return [without_vault(item) for item in value] if isinstance(value, list) else value

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import subprocess
 from dataclasses import replace
@@ -209,6 +210,18 @@ def test_an_image_is_looked_for_through_the_guard(layout: NodeLayout) -> None:
     given = defaults(image.ARGUMENTS, root=str(layout.root), sha256=present.name, size=present.stat().st_size)
     answer = asked(given, "image", by_input=True)
     assert answer is not None and answer["how"] == "present" and not answer["changed"]
+
+
+def test_what_json_does_not_know_is_left_to_the_module(layout: NodeLayout) -> None:
+    given = {"root": str(layout.root), "environment": {"RELEASED": datetime.date(2026, 11, 22)}}
+    assert Question("unikernel", given, False).asked(by_input=True) is None
+
+
+def test_an_error_that_nobody_foresaw_is_an_answer(layout: NodeLayout) -> None:
+    guard_install.install(layout)
+    answer = asked({"root": str(layout.root)}, "unikernel", by_input=True)
+    assert answer is not None and answer["failed"] and answer["error"] == "KeyError"
+    assert "nobody foresaw: KeyError: 'name'" in answer["msg"] and "Traceback" in answer["exception"]
 
 
 def test_a_question_that_was_cut_off_does_nothing(layout: NodeLayout) -> None:

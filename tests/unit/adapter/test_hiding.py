@@ -20,6 +20,7 @@ from ansible_collections.unikernel.fleet.plugins.module_utils._fleet.adapter.opt
     [
         ({"arguments": ["plain"], "secret_arguments": ["--key=s3cret", "other"]}, {"--key=s3cret", "other"}),
         ({"secret_environment": {"TOKEN": "t0ken"}, "environment": {"TOKEN": "plain"}}, {"t0ken"}),
+        ({"secret_environment": {"PIN": 84723911, "ON": True, "NONE": None}}, {"84723911"}),
         ({"secret_arguments": None, "secret_environment": {}}, set()),
         ({"checks": [{"http": {"url": "http://x/", "headers": {"Authorization": "Basic b"}}}]}, {"Basic b"}),
     ],

@@ -53,6 +53,16 @@ def test_no_two_have_the_same_even_where_numbers_are_scarce(
             call(layout, "one-too-many", ids)
 
 
+def test_a_number_stays_where_the_range_or_the_name_of_the_folder_changes(tmp_path: Path) -> None:
+    layout = NodeLayout(tmp_path / "state")
+    number = claim_user_id(layout, "www", UserIds(first=100_000, count=40))
+    (tmp_path / "link").symlink_to(layout.root)
+    for here in (layout, NodeLayout(tmp_path / "link")):
+        for ids in (IDS, UserIds(first=100_000, count=41)):
+            assert claim_user_id(here, "www", ids) == user_id_of(here, "www", ids) == number
+    assert len(list(layout.users.iterdir())) == 1
+
+
 def test_two_who_claim_at_once_are_given_different_ones(layout: NodeLayout) -> None:
     ids = UserIds(first=100_000, count=40)
     names = [f"u{number % 20}" for number in range(80)]

@@ -45,14 +45,14 @@ class Question:
             return None
         try:
             layout = NodeLayout(Path(self.parameters["root"]))
-        except InvalidDeclaration:
-            return None
-        text = json.dumps({"parameters": self.parameters, "check_mode": self.check_mode})
+            text = json.dumps({"parameters": self.parameters, "check_mode": self.check_mode})
+        except (InvalidDeclaration, TypeError, ValueError):
+            return None  # Ansible has its own way to send what YAML knows and JSON does not, dates for instance
         given = STANDARD_INPUT if by_input else text
         command = shlex.join([str(layout.guard), "answer", self.module, given, ",".join(seals(library_sources()))])
         return Asked(command, text.encode("utf-8") if by_input else None) if len(command) <= LONGEST_COMMAND else None
 
-    def result_from(self, status: int, output: str) -> Optional[dict[str, Any]]:
+    def result_from(self, status: int, output: str, complaint: str = "") -> Optional[dict[str, Any]]:
         """The module's result from what was printed; None where nothing was done, or all of it may be done again."""
         lines = output.splitlines()
         for line in reversed(lines):
@@ -63,12 +63,12 @@ class Question:
         begun = status == 0 or BEGUN in lines
         if not begun or self._may_be_done_twice:
             return None
+        why = ": ".join((f"exit status {status}", *filter(None, [" ".join(complaint.split())[-500:]])))
         return {
             "failed": True,
             "changed": True,
-            "msg": f"The guard on the node began, and its answer was lost (exit status {status}). What was begun is "
-            "settled by the guard and by the next run. See the state with unikernel.fleet.unikernel_info, then run "
-            "this again.",
+            "msg": f"The guard on the node began, and its answer was lost ({why}). What was begun is settled by the "
+            "guard and by the next run. See the state with unikernel.fleet.unikernel_info, then run this again.",
             "error": "AnswerLost",
         }
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -57,6 +58,10 @@ def answer(module: str, parameters: Mapping[str, Any], check_mode: bool) -> dict
             return ANSWERED[module](parameters, check_mode)
     except _Failed as failed:
         return failed.result
+    except Exception as error:  # as a module that ends so
+        msg = f"The guard met an error that nobody foresaw: {type(error).__name__}: {error}. What was begun is settled "
+        msg += "by the next run. Please report this."
+        return {"failed": True, "msg": msg, "error": type(error).__name__, "exception": traceback.format_exc()}
 
 
 def _unikernel_info(parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:

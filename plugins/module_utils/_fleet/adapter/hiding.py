@@ -46,12 +46,12 @@ def _values_of_secret_options(parameters: Mapping[str, Any], options: Sequence[O
 
 
 def secrets_within(value: Any, secret: bool = False) -> Iterator[str]:
-    """Every string below a key that names a credential."""
+    """Every string and number below a key that names a credential."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from secrets_within(item, secret or any(word in str(key).lower() for word in _SECRET_KEYS))
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from secrets_within(item, secret)
-    elif secret and isinstance(value, str) and value:
-        yield value
+    elif secret and value not in (None, "") and not isinstance(value, bool):
+        yield str(value)

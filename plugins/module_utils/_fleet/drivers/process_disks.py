@@ -33,6 +33,8 @@ def refusals_of_disks(layout: NodeLayout, name: str, release: Release) -> list[s
         if declared.path is not None:
             fault = disks.why_unfit(declared.path) or _why_not_open(layout, name, release, declared.path)
             reasons += [f"its block device {device.name!r}: {declared.path} {fault}"] if fault else []
+        elif _why_elsewhere(layout, name, declared):
+            reasons.append(f"its block device {device.name!r}: {_why_elsewhere(layout, name, declared)}")
         elif Path(path).exists() and disks.size_of(path) != (device.size_mib or 0) * MIB:
             reasons.append(
                 f"its block device {device.name!r} is declared with {device.size_mib} MiB, and {path} has "
@@ -55,12 +57,31 @@ def _why_not_open(layout: NodeLayout, name: str, release: Release, path: str) ->
     return "may neither be opened by its tender's user nor by root without capabilities (its owner and mode forbid it)"
 
 
-def make_disks(layout: NodeLayout, name: str, release: Release, user: Optional[TenderUser]) -> None:
-    """Those of its own that are not there yet: empty, sparse. All of them are its user's afterwards. DriverError."""
-    for declared, device in zip(release.configuration.block_devices, _devices(layout, name, release)):
+def make_disks(layout: NodeLayout, name: str, release: Release) -> None:
+    """Those of its own that are not there yet: empty, sparse. DriverError."""
+    for declared in release.configuration.block_devices:
         if declared.size_mib is not None:
-            disks.create(Path(str(device.path)), declared.size_mib)
-            _give(Path(str(device.path)), user)
+            elsewhere = _why_elsewhere(layout, name, declared)
+            if elsewhere:
+                raise DriverError(f"its block device {declared.name!r}: {elsewhere}")
+            disks.create(layout.disk(name, declared.name), declared.size_mib)
+
+
+def _why_elsewhere(layout: NodeLayout, name: str, declared: BlockDevice) -> Optional[str]:
+    """Before the first release they lay among the records. An empty disk instead of that one is the last thing that
+    anybody wants."""
+    before, now = layout.unikernel(name) / "disks" / declared.name, layout.disk(name, declared.name)
+    if now.exists() or not before.exists():
+        return None
+    return f"it lies at {before}, where an earlier version kept it, and belongs to {now} (stop it and move it there)"
+
+
+def give_disks(layout: NodeLayout, name: str, release: Release, user: Optional[TenderUser]) -> None:
+    """Those of its own to the user of its tender. Whoever had them before can open them no more, so it must have ended.
+    DriverError."""
+    for declared in release.configuration.block_devices:
+        if declared.size_mib is not None:
+            _give(layout.disk(name, declared.name), user)
 
 
 def _give(path: Path, user: Optional[TenderUser]) -> None:

@@ -104,7 +104,7 @@ class Swaps:
         # Before anything is stopped: hashing takes its time, and a bad image must not cost an outage.
         image = verified(self._images, name, release)
         user = tender_user(self._layout, name, release)
-        make_disks(self._layout, name, release, user)
+        make_disks(self._layout, name, release)
         self._instances.record(name, release, image)
         serving = [i for i in self._instances.of(name) if i.alive and i.serving and i.unreachable is None]
         if serving and cuts_over(release.configuration, self._obstacles(name, release)):
@@ -119,6 +119,8 @@ class Swaps:
 
     def _bring_up_instead(self, name: str, release: Release, image: Path, user: Optional[TenderUser]) -> None:
         """``stop_start``: what can be made ready is, then the others are stopped, and it begins."""
+        from .process_disks import give_disks
+
         folder = self._instances.folder(name, release.number)
         ports = equipment.owned(self._instances.ports(name, release), user)
         taps = [port for port in ports if port.kind is PortKind.TAP]
@@ -142,6 +144,7 @@ class Swaps:
                     for other in living:
                         self._ask_to_end(name, other)
                         self._supervisor.halt(self._instances.folder(name, other))
+                    give_disks(self._layout, name, release, user)
                     moving.tell()
 
                 self._supervisor.start(folder, spec, first=make_room)
@@ -167,6 +170,7 @@ class Swaps:
         """``cut_over``: it comes up on a wire of its own, takes the ports' place when it is ready, and the one that
         served is left alive off its bridge."""
         from ..runtime.quarantine import lift, quarantine
+        from .process_disks import give_disks
         from .readiness import wait_until_ready
 
         root, number = str(self._layout.root), release.number
@@ -178,6 +182,7 @@ class Swaps:
         try:
             network.make(ports)
             namespace = quarantine(root, name, number, ports)
+            give_disks(self._layout, name, release, user)  # the one that serves has none of them
             spec = self._instances.spec(name, release, image, ports, user)
             self._supervisor.start(folder, replace(spec, oom_score_adj=CANDIDATES_OOM_SCORE))
             wait_until_ready(namespace, release.configuration, lambda: self._instances.end_of(name, number))

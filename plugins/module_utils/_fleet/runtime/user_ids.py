@@ -8,8 +8,8 @@ The numbers have no names. They are taken from a range that role node found free
 unikernel for as long as the state folder lives, since its disks belong to them.
 
 Each is on record as a link in ``users/``, from the number to the name: a link is made with its content at once, and by
-one alone. The search for a number begins at a place that follows from the unikernel's name, so that each finds its own
-without looking at all the others, and a machine that is set up anew gives out the same ones, as a rule.
+one alone. The search for a free one begins at a place that follows from the unikernel's name, so that a machine which
+is set up anew gives out the same ones, as a rule.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 
 from ..durable import make_folder, sync_folder
 from ..errors import DriverError
@@ -58,6 +60,14 @@ def user_id_of(layout: NodeLayout, name: str, ids: UserIds) -> int:
     raise _used_up(name, ids)
 
 
+def _given_before(layout: NodeLayout, name: str) -> Iterator[int]:
+    """In another range, or under another name of the state folder."""
+    with suppress(OSError):
+        for entry in os.scandir(layout.users):
+            if entry.name.isdecimal() and os.readlink(entry.path) == name:
+                yield int(entry.name)
+
+
 def claim_user_id(layout: NodeLayout, name: str, ids: UserIds) -> int:
     """The number of this unikernel's user: the one that it has, or else one that is now its own. DriverError."""
     try:
@@ -81,12 +91,13 @@ def claim_user_id(layout: NodeLayout, name: str, ids: UserIds) -> int:
 
 
 def _numbers(layout: NodeLayout, name: str, ids: UserIds) -> Iterator[int]:
-    """With the folder: a second state folder of the machine has a unikernel of that name for itself."""
-    return ids.beginning_with(f"{layout.root}\0{checked_name(name)}")
+    """Where to look, in this order. The place to begin at follows from the folder too: a second state folder of the
+    machine has a unikernel of that name for itself."""
+    return chain(_given_before(layout, checked_name(name)), ids.beginning_with(f"{layout.root}\0{name}"))
 
 
 def _used_up(name: str, ids: UserIds) -> DriverError:
     return DriverError(
         f"{name}: the numbers for users of tenders from {ids.first} on are used up. Nothing was started. Give role "
-        "node a larger range (node_user_ids)."
+        "node a larger range (node_user_ids); numbers that were given stay."
     )
