@@ -318,6 +318,14 @@ def test_a_key_that_becomes_readable_in_the_middle_of_a_change_is_no_mistake_of_
     assert node.runs() == first and said["held"] == [] and said["drift"] == []
 
 
+def assert_told_as_ours_and_gone_after_the_next(here: AlbatrossNode, first: str) -> None:
+    drift = report(here.node(), NAME)["drift"]
+    assert any("carried out our own request for it late" in one for one in drift), drift
+    assert not any("somebody else" in one for one in drift), drift
+    here.end_trial(here.declare(FIRST), PASSED)
+    assert here.runs() == first and report(here.node(), NAME)["drift"] == []
+
+
 def test_a_request_that_is_carried_out_after_it_was_given_up_is_told_as_ours(
     tmp_path: Path, albatross: Albatross, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,11 +341,7 @@ def test_a_request_that_is_carried_out_after_it_was_given_up_is_told_as_ours(
     finally:
         os.kill(pid, signal.SIGCONT)
     until(lambda: here.runs() == second)
-    drift = report(here.node(), NAME)["drift"]
-    assert any("carried out our own request for it late" in one for one in drift), drift
-    assert not any("somebody else" in one for one in drift), drift
-    here.end_trial(here.declare(FIRST), PASSED)
-    assert here.runs() == first and report(here.node(), NAME)["drift"] == []
+    assert_told_as_ours_and_gone_after_the_next(here, first)
 
 
 def test_a_request_whose_asker_was_killed_and_that_is_carried_out_late_is_told_as_ours(
@@ -356,11 +360,7 @@ def test_a_request_whose_asker_was_killed_and_that_is_carried_out_late_is_told_a
     finally:
         os.kill(pid, signal.SIGCONT)
     until(lambda: here.runs() == second)
-    drift = report(here.node(), NAME)["drift"]
-    assert any("carried out our own request for it late" in one for one in drift), drift
-    assert not any("somebody else" in one for one in drift), drift
-    here.end_trial(here.declare(FIRST), PASSED)
-    assert here.runs() == first and report(here.node(), NAME)["drift"] == []
+    assert_told_as_ours_and_gone_after_the_next(here, first)
 
 
 def test_what_was_refused_and_is_started_by_somebody_is_not_told_as_ours(

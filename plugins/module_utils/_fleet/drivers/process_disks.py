@@ -33,8 +33,8 @@ def refusals_of_disks(layout: NodeLayout, name: str, release: Release) -> list[s
         if declared.path is not None:
             fault = disks.why_unfit(declared.path) or _why_not_open(layout, name, release, declared.path)
             reasons += [f"its block device {device.name!r}: {declared.path} {fault}"] if fault else []
-        elif _why_elsewhere(layout, name, declared):
-            reasons.append(f"its block device {device.name!r}: {_why_elsewhere(layout, name, declared)}")
+        elif elsewhere := _why_elsewhere(layout, name, declared):
+            reasons.append(f"its block device {device.name!r}: {elsewhere}")
         elif Path(path).exists() and disks.size_of(path) != (device.size_mib or 0) * MIB:
             reasons.append(
                 f"its block device {device.name!r} is declared with {device.size_mib} MiB, and {path} has "
